@@ -89,7 +89,7 @@ export class PciDevice {
   readonly bars: Bar[] = [];
   /** Set by {@link addMsix}. */
   msix: Msix | undefined;
-  private slot: PciSlot | undefined;
+  protected slot: PciSlot | undefined;
   private intxLevel = false;
   private intxDriven = false;
   private capabilityEnd = PCI_DEVICE_SPECIFIC;
