@@ -1,6 +1,6 @@
 /**
- * Every address, port and interrupt number of the machine, in one place (Design §1). A leaf: it imports nothing, and
- * holds numbers only. Devices never read it; they see offsets in their own windows.
+ * Every address, port and interrupt number of the machine, in one place (Design §1). A leaf: it imports nothing.
+ * Devices never read it; they see offsets in their own windows.
  *
  * The machine is QEMU's `pc` (i440FX/PIIX) seen after its firmware ran; `microvm` adds Firecracker's virtio-mmio
  * windows and leaves PCI out. RAM is one block from 0.
@@ -155,6 +155,10 @@ export const IRQ_RTC = 8;
 export const IRQ_SCI = 9;
 /** Where PIRQA…PIRQD of the PIIX3 are routed, as SeaBIOS routes them. */
 export const IRQ_PIRQ = [10, 10, 11, 11] as const;
+/** @returns the IRQ of pin 0…3 (INTA…INTD) of PCI device 0…31: the i440FX board swizzles pins over the PIRQs. */
+export function pciIrq(device: number, pin: number): number {
+  return IRQ_PIRQ[(device + pin + 3) & 3];
+}
 /** virtio-mmio devices of `-M microvm` take IRQ 5, 6, … as Firecracker's do, leaving out those that are taken. */
 export const IRQ_VIRTIO_MMIO = [5, 6, 7, 10, 11, 12, 13, 14, 15] as const;
 /** Interrupt inputs of the one IOAPIC. */
