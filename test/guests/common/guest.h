@@ -16,6 +16,8 @@ void console_init(void);
 void console_putc(char c);
 void vprint(const char *format, __builtin_va_list args);
 void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Into a buffer, cut to its size and terminated. Value: the length. */
+size_t print_to(char *buffer, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* machine.c: what the loader handed over, and the ways out. */
 extern char command_line[512];  /* without the kernel's path */
@@ -106,6 +108,7 @@ void clock_init(void);
 uint16_t pit_read(int channel);
 uint64_t clock_us(void);
 void delay_us(uint32_t us);
+void idle(uint32_t max_us); /* HLT until an interrupt, by PIT channel 0 after 54 ms at most; call and return with IF = 0 */
 uint8_t cmos_read(uint8_t index);
 void cmos_write(uint8_t index, uint8_t value);
 

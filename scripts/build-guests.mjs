@@ -1,0 +1,97 @@
+/**
+ * Builds the guests of test/guests into build/guests: `node scripts/build-guests.mjs [kernels|http]` (default: both).
+ *
+ * The HTTP guest needs the sources of lwIP. They come from Debian's source package `lwip`, by apt's own client from the
+ * archive this machine is set up with and verified by its keys, without root and without touching the system's apt
+ * configuration. LWIP_DIR names an unpacked lwIP (the folder that holds src/) to use instead.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const out = join(root, 'build', 'guests');
+
+/** Debian package that brings each program the build calls. */
+const tools = { gcc: 'gcc', make: 'make', ld: 'binutils', objcopy: 'binutils' };
+const lwipTools = { 'apt-get': 'apt', tar: 'tar', xz: 'xz-utils' };
+
+function fail(message) {
+  console.error(`build-guests: ${message}`);
+  process.exit(1);
+}
+
+function requireTools(wanted) {
+  const found = (name) => process.env.PATH.split(':').some((folder) => existsSync(join(folder, name)));
+  const packages = Object.entries(wanted).flatMap(([name, debian]) => (found(name) ? [] : [debian]));
+  if (packages.length) fail(`programs are missing: apt-get install ${[...new Set(packages)].join(' ')}`);
+}
+
+function run(command, args, options = {}) {
+  const result = spawnSync(command, args, { encoding: 'utf8', ...options });
+  if (result.status !== 0)
+    fail(`${command} ${args.join(' ')}\n${result.error?.message ?? `${result.stdout ?? ''}${result.stderr ?? ''}`}`);
+  return result.stdout;
+}
+
+/** Options that give apt-get lists of its own, which hold only the source index of the archive this machine uses. */
+function aptOptions(folder) {
+  const targets = run('apt-get', [
+    'indextargets',
+    '--format',
+    '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)',
+    'Created-By: Packages',
+  ]);
+  const lines = new Set();
+  for (const line of targets.split('\n')) {
+    const [origin, uri, release, component] = line.split('|');
+    const ofDistribution = origin === 'Debian' || origin === 'Ubuntu';
+    const holdsLwip = component === 'main' || component === 'universe';
+    if (ofDistribution && holdsLwip && !release.includes('-')) lines.add(`deb-src ${uri} ${release} ${component}`);
+  }
+  if (!lines.size) fail('apt knows no Debian archive; set LWIP_DIR to an unpacked lwIP of version 2.1 or newer');
+  const list = join(folder, 'sources.list');
+  const lists = join(folder, 'lists');
+  mkdirSync(join(lists, 'partial'), { recursive: true });
+  writeFileSync(list, `${[...lines].join('\n')}\n`);
+  return ['-o', `Dir::Etc::sourcelist=${list}`, '-o', 'Dir::Etc::sourceparts=-', '-o', `Dir::State::lists=${lists}`];
+}
+
+/** @returns lwIP's src folder, fetched once. */
+function lwipSource() {
+  const given = process.env.LWIP_DIR;
+  if (given) {
+    const src = join(given, 'src');
+    return existsSync(join(src, 'Filelists.mk')) ? src : fail(`LWIP_DIR=${given} holds no src/Filelists.mk`);
+  }
+  const folder = join(out, 'lwip-src');
+  const unpacked = () => {
+    const name =
+      existsSync(folder) && readdirSync(folder).find((n) => existsSync(join(folder, n, 'src', 'Filelists.mk')));
+    return name ? join(folder, name, 'src') : undefined;
+  };
+  const before = unpacked();
+  if (before) return before;
+  requireTools(lwipTools);
+  console.log("build-guests: fetching the source package lwip from this machine's Debian archive");
+  const options = aptOptions(join(folder, 'apt'));
+  run('apt-get', [...options, 'update']);
+  run('apt-get', [...options, 'source', '--download-only', 'lwip'], { cwd: folder });
+  const archive = readdirSync(folder).find((name) => /\.orig\.tar\./.test(name));
+  run('tar', ['-xf', archive], { cwd: folder });
+  return unpacked() ?? fail(`${archive} holds no src/Filelists.mk`);
+}
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : ['kernels', 'http'];
+for (const target of wanted)
+  if (target !== 'kernels' && target !== 'http') fail(`no target ${target}; there are kernels and http`);
+requireTools(tools);
+mkdirSync(out, { recursive: true });
+const lwip = wanted.includes('http') ? [`LWIP=${lwipSource()}`] : [];
+run('make', ['--silent', '-C', join(root, 'test', 'guests'), `OUT=${out}`, ...lwip, ...wanted], { stdio: 'inherit' });
+console.log(
+  `build-guests: ${out}: ${readdirSync(out)
+    .filter((name) => name.endsWith('.elf'))
+    .join(' ')}`,
+);
