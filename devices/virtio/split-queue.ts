@@ -97,6 +97,8 @@ export class SplitQueue implements VirtQueue {
   }
 
   enableLegacy(address: number, align: number): void {
+    this.addressWords[QUEUE_DESC] = address >>> 0;
+    this.addressWords[QUEUE_DESC + 1] = address / 2 ** 32;
     const avail = address + DESC_SIZE * this.size;
     this.start(address, avail, Math.ceil((avail + availSize(this.size)) / align) * align);
   }
