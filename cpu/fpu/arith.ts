@@ -21,13 +21,13 @@ import {
 } from './float.ts';
 
 /** z = a + b. `z` may be an operand. */
-export function add(z: Unpacked, a: Unpacked, b: Unpacked): void {
-  addSigned(z, a, b, b.sign);
+export function add(z: Unpacked, a: Unpacked, b: Unpacked): Unpacked {
+  return addSigned(z, a, b, b.sign);
 }
 
 /** z = a − b. `z` may be an operand. */
-export function sub(z: Unpacked, a: Unpacked, b: Unpacked): void {
-  addSigned(z, a, b, b.sign ^ 1);
+export function sub(z: Unpacked, a: Unpacked, b: Unpacked): Unpacked {
+  return addSigned(z, a, b, b.sign ^ 1);
 }
 
 const small = new Unpacked();

@@ -26,6 +26,8 @@ export const LESS = 0;
 export const EQUAL = 1;
 export const GREATER = 2;
 export const UNORDERED = 3;
+/** CF, PF and ZF by relation, for COMISx, UCOMISx, FCOMI and FUCOMI. */
+export const COMPARE_EFLAGS: readonly number[] = [0x01, 0x40, 0x00, 0x45];
 
 /**
  * @param quiet whether a quiet NaN is no invalid operation (FUCOM, UCOMISD, CMPEQPD, …); a signaling one always is.
@@ -104,7 +106,9 @@ export function roundToIntegral(z: Unpacked, a: Unpacked, rc: number): Unpacked 
 
 /** Bytes of a packed BCD operand: 18 digits, then the sign byte. */
 const BCD_DIGIT_BYTES = 9;
-const BCD_LIMIT = 10 ** 18;
+/** 10^18, the first integer too long for 18 digits. */
+const BCD_LIMIT_HI = 0x0de0b6b3;
+const BCD_LIMIT_LO = 0xa7640000;
 
 /** z = the packed BCD integer of 10 bytes at `bytes[at]`. Nibbles above 9 count as their value, as on hardware. */
 export function unpackBcd(z: Unpacked, bytes: Uint8Array, at: number): void {
@@ -129,7 +133,8 @@ export function packBcd(a: Unpacked, bytes: Uint8Array, at: number): void {
     lo = -lo >>> 0;
     hi = (~hi + (lo === 0 ? 1 : 0)) | 0;
   }
-  if (fp.flags & IE || (hi >>> 0) * 0x100000000 + lo >= BCD_LIMIT) {
+  const tooLong = hi < 0 || hi > BCD_LIMIT_HI || (hi === BCD_LIMIT_HI && lo >= BCD_LIMIT_LO);
+  if (fp.flags & IE || tooLong) {
     // Too long for BCD is invalid, and then nothing was rounded.
     fp.flags = (fp.flags & ~PE) | IE;
     fp.roundedUp = 0;

@@ -161,3 +161,10 @@ export function roundToInteger(z: Unpacked, rc: number): boolean {
   }
   return fraction !== 0;
 }
+
+/** Rounds a constant to 64 bits as rounding control says, raising nothing (FLDPI and its kin). */
+export function roundConstant(z: Unpacked): Unpacked {
+  if (z.kind === FINITE) roundSignificand(z, 64);
+  fp.roundedUp = 0;
+  return z;
+}

@@ -8,7 +8,17 @@
  * source and destination may be the same.
  */
 import { add, mul, sub } from './arith.ts';
-import { compare, EQUAL, GREATER, integer, LESS, roundToIntegral, toInteger, UNORDERED } from './convert.ts';
+import {
+  COMPARE_EFLAGS,
+  compare,
+  EQUAL,
+  GREATER,
+  integer,
+  LESS,
+  roundToIntegral,
+  toInteger,
+  UNORDERED,
+} from './convert.ts';
 import { div, sqrt } from './divide.ts';
 import {
   BINARY32,
@@ -246,9 +256,6 @@ export function sseCompare(
   }
   return commit(mem, dst, lanes << (double ? 1 : 0));
 }
-
-/** EFLAGS by relation: CF = 1, PF = 4, ZF = 0x40; shared by COMISx, UCOMISx, FCOMI and FUCOMI. */
-export const COMPARE_EFLAGS: Readonly<Record<number, number>> = [0x01, 0x40, 0x00, 0x45];
 
 /** COMISS, COMISD and (quiet) UCOMISS, UCOMISD. @returns EFLAGS bits CF, PF, ZF; exceptions are in `fp.flags`. */
 export function sseCompareFlags(

@@ -1,0 +1,418 @@
+/**
+ * x87 data movement and arithmetic: makers of the handlers in the opcode grid (x87.ts). A handler gets the state and the
+ * `i` of ST(i); memory operands are in `x.operand`. Exceptions and stack faults as in SDM vol. 1, 8.5.
+ */
+import {
+  COMPARE_EFLAGS,
+  compare,
+  EQUAL,
+  GREATER,
+  integer,
+  LESS,
+  packBcd,
+  roundToIntegral,
+  toInteger,
+  UNORDERED,
+  unpackBcd,
+} from './convert.ts';
+import {
+  BINARY32,
+  BINARY64,
+  copy,
+  EXTENDED,
+  FINITE,
+  fp,
+  IE,
+  INFINITE,
+  NAN,
+  noteDenormals,
+  OE,
+  PRE_COMPUTATION,
+  propagateNan,
+  RC_ZERO,
+  setDefaultNan,
+  setZero,
+  UE,
+  UNSUPPORTED,
+  Unpacked,
+  ZERO,
+} from './float.ts';
+import { extract, quotient, remainder, scale } from './remainder.ts';
+import { round, roundConstant } from './round.ts';
+import {
+  pack32,
+  pack64Hi,
+  pack64Lo,
+  pack80Hi,
+  pack80SignExp,
+  unpack32,
+  unpack64,
+  unpack80,
+  unpackInt32,
+  unpackInt64,
+} from './unpack.ts';
+import { SW_C0, SW_C1, SW_C2, SW_C3, type X87State } from './x87-state.ts';
+
+export type Handler = (x: X87State, i: number) => void;
+/** An operation on unpacked numbers: z = a op b. */
+export type Operation = (z: Unpacked, a: Unpacked, b: Unpacked) => Unpacked;
+/** Unpacks the memory operand. */
+export type Source = (z: Unpacked, x: X87State) => void;
+
+const a = new Unpacked();
+const b = new Unpacked();
+const z = new Unpacked();
+
+export const m32fp: Source = (z, x) => unpack32(z, x.operand32[0]);
+export const m64fp: Source = (z, x) => unpack64(z, x.operand32[0], x.operand32[1]);
+export const m80fp: Source = (z, x) => unpack80(z, x.operand32[0], x.operand32[1], x.operand16[4]);
+export const m16int: Source = (z, x) => unpackInt32(z, (x.operand16[0] << 16) >> 16);
+export const m32int: Source = (z, x) => unpackInt32(z, x.operand32[0]);
+export const m64int: Source = (z, x) => unpackInt64(z, x.operand32[0], x.operand32[1]);
+export const m80bcd: Source = (z, x) => unpackBcd(z, x.operand, 0);
+
+export const reversed =
+  (operation: Operation): Operation =>
+  (z, a, b) =>
+    operation(z, b, a);
+
+/** ST(0) = ST(0) op memory. */
+export const arithmeticMemory =
+  (operation: Operation, source: Source): Handler =>
+  (x) => {
+    if (x.isEmpty(0)) return x.underflowTo(0, 0);
+    source(b, x);
+    x.finish(operation(z, x.read(a, 0), b), 0, 0, x.format);
+  };
+
+/** ST(0) = ST(0) op ST(i). */
+export const arithmeticTo0 =
+  (operation: Operation): Handler =>
+  (x, i) => {
+    if (x.isEmpty(0) || x.isEmpty(i)) return x.underflowTo(0, 0);
+    x.finish(operation(z, x.read(a, 0), x.read(b, i)), 0, 0, x.format);
+  };
+
+/** ST(i) = ST(i) op ST(0), then `pops` pops. */
+export const arithmeticToI =
+  (operation: Operation, pops: number): Handler =>
+  (x, i) => {
+    if (x.isEmpty(0) || x.isEmpty(i)) return x.underflowTo(i, pops);
+    x.finish(operation(z, x.read(a, i), x.read(b, 0)), i, pops, x.format);
+  };
+
+/** FLD, FILD, FBLD. @param converts whether the load converts a format, and so may signal. */
+export const load =
+  (source: Source, converts: boolean): Handler =>
+  (x) => {
+    if (!x.canPush()) return;
+    source(z, x);
+    if (converts && z.kind === NAN) propagateNan(z, z, z);
+    else if (converts) noteDenormals(z, z);
+    x.push(z);
+  };
+
+/** FLD m80: every bit as it is, unsupported formats included. */
+export const loadExtended: Handler = (x) => {
+  if (!x.canPush()) return;
+  x.top--;
+  const at = x.wordOf(0);
+  x.i32[at] = x.operand32[0];
+  x.i32[at + 1] = x.operand32[1];
+  x.u16[(at + 2) << 1] = x.operand16[4];
+  x.setValid(0);
+};
+
+/** FLD ST(i). */
+export const loadRegister: Handler = (x, i) => {
+  if (x.isEmpty(i)) {
+    if (!x.stackUnderflow()) return;
+    x.top--;
+    x.write(setDefaultNan(z), 0);
+    return;
+  }
+  if (!x.canPush()) return;
+  x.top--;
+  copyRegister(x, i + 1, 0);
+};
+
+/** ST(to) = ST(from), bit for bit. */
+function copyRegister(x: X87State, from: number, to: number): void {
+  const source = x.wordOf(from);
+  const target = x.wordOf(to);
+  x.i32[target] = x.i32[source];
+  x.i32[target + 1] = x.i32[source + 1];
+  x.u16[(target + 2) << 1] = x.u16[(source + 2) << 1];
+  x.setValid(to);
+}
+
+/** FLD1, FLDL2T, FLDL2E, FLDPI, FLDLG2, FLDLN2, FLDZ: rounded by RC from 66 or more bits, without raising PE. */
+export const loadConstant = (exp: number, hi: number, lo: number, ext: number): Handler => {
+  const value = new Unpacked();
+  value.kind = hi === 0 ? ZERO : FINITE;
+  value.exp = exp;
+  value.hi = hi | 0;
+  value.lo = lo | 0;
+  value.ext = ext | 0;
+  return (x) => {
+    if (x.canPush()) x.push(roundConstant(copy(z, value)));
+  };
+};
+
+/** FST and FSTP to m32 or m64. */
+export const store =
+  (double: boolean, pops: number): Handler =>
+  (x) => {
+    if (!x.isEmpty(0)) {
+      x.read(z, 0);
+      if (z.kind >= NAN) propagateNan(z, z, z);
+      if (!fp.unmasked(PRE_COMPUTATION)) round(z, double ? BINARY64 : BINARY32);
+    } else if (x.stackUnderflow()) {
+      setDefaultNan(z);
+    }
+    if (fp.unmasked(PRE_COMPUTATION | OE | UE)) {
+      x.storeBytes = 0;
+      return;
+    }
+    if (double) {
+      x.operand32[0] = pack64Lo(z);
+      x.operand32[1] = pack64Hi(z);
+    } else {
+      x.operand32[0] = pack32(z);
+    }
+    if (pops) x.pop();
+  };
+
+/** FSTP m80: every bit as it is. */
+export const storeExtended: Handler = (x) => {
+  if (!x.isEmpty(0)) {
+    const at = x.wordOf(0);
+    x.operand32[0] = x.i32[at];
+    x.operand32[1] = x.i32[at + 1];
+    x.operand16[4] = x.u16[(at + 2) << 1];
+  } else if (x.stackUnderflow()) {
+    setDefaultNan(z);
+    x.operand32[0] = z.lo;
+    x.operand32[1] = pack80Hi(z);
+    x.operand16[4] = pack80SignExp(z);
+  } else {
+    x.storeBytes = 0;
+    return;
+  }
+  x.pop();
+};
+
+/** FIST, FISTP, FISTTP. @param width 16, 32 or 64. */
+export const storeInteger =
+  (width: number, truncate: boolean, pops: number): Handler =>
+  (x) => {
+    // An empty register converts as the NaN it is taken for: to the integer indefinite.
+    if (!x.isEmpty(0)) x.read(a, 0);
+    else if (x.stackUnderflow()) setDefaultNan(a);
+    toInteger(a, width, truncate ? RC_ZERO : fp.rc);
+    if (fp.unmasked(IE)) {
+      x.storeBytes = 0;
+      return;
+    }
+    x.operand32[0] = integer.lo;
+    x.operand32[1] = integer.hi;
+    if (pops) x.pop();
+  };
+
+/** FBSTP. */
+export const storeBcd: Handler = (x) => {
+  if (!x.isEmpty(0)) x.read(a, 0);
+  else if (x.stackUnderflow()) setDefaultNan(a);
+  packBcd(a, x.operand, 0);
+  if (fp.unmasked(IE)) x.storeBytes = 0;
+  else x.pop();
+};
+
+/** FST and FSTP to ST(i). */
+export const storeRegister =
+  (pops: number): Handler =>
+  (x, i) => {
+    if (x.isEmpty(0)) return x.underflowTo(i, pops);
+    copyRegister(x, 0, i);
+    if (pops) x.pop();
+  };
+
+/** FXCH: an empty register takes part as the default NaN. */
+export const exchange: Handler = (x, i) => {
+  if (x.isEmpty(0) || x.isEmpty(i)) {
+    if (!x.stackUnderflow()) return;
+    setDefaultNan(z);
+    if (x.isEmpty(0)) x.write(z, 0);
+    if (x.isEmpty(i)) x.write(z, i);
+  }
+  const first = x.wordOf(0);
+  const second = x.wordOf(i);
+  for (let word = 0; word < 3; word++) {
+    const kept = x.i32[first + word];
+    x.i32[first + word] = x.i32[second + word];
+    x.i32[second + word] = kept;
+  }
+};
+
+/** FCMOVcc: moves if any of the EFLAGS bits in `flags` is set, or (`negated`) none. */
+export const conditionalMove =
+  (flags: number, negated: boolean): Handler =>
+  (x, i) => {
+    if (x.isEmpty(0) || x.isEmpty(i)) return x.underflowTo(0, 0);
+    if (((x.eflags & flags) !== 0) !== negated) copyRegister(x, i, 0);
+  };
+
+/** FCHS and FABS: the sign bit only, whatever the value. */
+export const changeSign =
+  (absolute: boolean): Handler =>
+  (x) => {
+    if (x.isEmpty(0)) return x.underflowTo(0, 0);
+    const at = (x.wordOf(0) + 2) << 1;
+    x.u16[at] = absolute ? x.u16[at] & 0x7fff : x.u16[at] ^ 0x8000;
+  };
+
+/** C0, C2 and C3 for a relation. */
+const CONDITIONS: Readonly<Record<number, number>> = {
+  [LESS]: SW_C0,
+  [EQUAL]: SW_C3,
+  [GREATER]: 0,
+  [UNORDERED]: SW_C0 | SW_C2 | SW_C3,
+};
+
+function setConditions(x: X87State, bits: number): void {
+  x.sw = (x.sw & ~(SW_C0 | SW_C2 | SW_C3)) | bits;
+}
+
+/** Sets C0, C2, C3 for the relation of ST(0), in `a`, to `b`. */
+function finishCompare(x: X87State, quiet: boolean, pops: number): void {
+  const relation = compare(a, b, quiet);
+  setConditions(x, CONDITIONS[relation]);
+  if (fp.unmasked(PRE_COMPUTATION)) return;
+  for (; pops > 0; pops--) x.pop();
+}
+
+/** A comparison with an empty register is unordered. */
+function underflowCompare(x: X87State, pops: number): void {
+  const masked = x.stackUnderflow();
+  setConditions(x, CONDITIONS[UNORDERED]);
+  if (masked) for (; pops > 0; pops--) x.pop();
+}
+
+/** FCOM, FCOMP, FICOM, FICOMP with memory. */
+export const compareMemory =
+  (source: Source, pops: number): Handler =>
+  (x) => {
+    if (x.isEmpty(0)) return underflowCompare(x, pops);
+    source(b, x);
+    x.read(a, 0);
+    finishCompare(x, false, pops);
+  };
+
+/** FCOM, FCOMP, FCOMPP, and (quiet) FUCOM, FUCOMP, FUCOMPP. */
+export const compareRegister =
+  (quiet: boolean, pops: number): Handler =>
+  (x, i) => {
+    if (x.isEmpty(0) || x.isEmpty(i)) return underflowCompare(x, pops);
+    x.read(a, 0);
+    x.read(b, i);
+    finishCompare(x, quiet, pops);
+  };
+
+/** FTST. */
+export const test: Handler = (x) => {
+  if (x.isEmpty(0)) return underflowCompare(x, 0);
+  x.read(a, 0);
+  setZero(b, 0);
+  finishCompare(x, false, 0);
+};
+
+/** FCOMI, FCOMIP, FUCOMI, FUCOMIP: the relation to ZF, PF, CF. */
+export const compareFlags =
+  (quiet: boolean, pops: number): Handler =>
+  (x, i) => {
+    if (x.isEmpty(0) || x.isEmpty(i)) {
+      x.stackUnderflow();
+      x.eflags = COMPARE_EFLAGS[UNORDERED];
+    } else {
+      x.eflags = COMPARE_EFLAGS[compare(x.read(a, 0), x.read(b, i), quiet)];
+    }
+    if (pops && !fp.unmasked(PRE_COMPUTATION)) x.pop();
+  };
+
+/** FXAM: class of ST(0) in C3, C2, C0 and its sign in C1; nothing is invalid here. */
+export const examine: Handler = (x) => {
+  x.read(a, 0);
+  fp.roundedUp = a.sign;
+  if (x.isEmpty(0)) setConditions(x, SW_C3 | SW_C0);
+  else if (a.kind === UNSUPPORTED) setConditions(x, 0);
+  else if (a.kind === NAN) setConditions(x, SW_C0);
+  else if (a.kind === INFINITE) setConditions(x, SW_C2 | SW_C0);
+  else if (a.kind === ZERO) setConditions(x, SW_C3);
+  else setConditions(x, a.denormal ? SW_C3 | SW_C2 : SW_C2);
+};
+
+/** An operation on ST(0) alone. `precise` results ignore precision control. */
+export const unary =
+  (operation: (z: Unpacked, a: Unpacked) => Unpacked): Handler =>
+  (x) => {
+    if (x.isEmpty(0)) return x.underflowTo(0, 0);
+    x.finish(operation(z, x.read(a, 0)), 0, 0, x.format);
+  };
+
+/** FRNDINT. */
+export const roundInteger: Handler = (x) => {
+  if (x.isEmpty(0)) return x.underflowTo(0, 0);
+  roundToIntegral(z, x.read(a, 0), fp.rc);
+  if (!fp.unmasked(PRE_COMPUTATION)) x.write(z, 0);
+};
+
+/** FSCALE. */
+export const scaleBy: Handler = (x) => {
+  if (x.isEmpty(0) || x.isEmpty(1)) return x.underflowTo(0, 0);
+  x.finish(scale(z, x.read(a, 0), x.read(b, 1)), 0, 0, EXTENDED);
+};
+
+/** FXTRACT: ST(0) = exponent, then push the significand. */
+export const extractParts: Handler = (x) => {
+  if (x.isEmpty(0)) {
+    if (!x.stackUnderflow()) return;
+    x.write(setDefaultNan(z), 0);
+    x.top--;
+    x.write(z, 0);
+    return;
+  }
+  if (!x.canPush()) return;
+  extract(b, z, x.read(a, 0));
+  if (fp.unmasked(PRE_COMPUTATION)) return;
+  x.write(b, 0);
+  x.top--;
+  x.write(z, 0);
+};
+
+/** FPREM and FPREM1: the quotient's bits 2, 1, 0 to C0, C3, C1; C2 while only part of the way. */
+export const partialRemainder =
+  (nearest: boolean): Handler =>
+  (x) => {
+    if (x.isEmpty(0) || x.isEmpty(1)) return x.underflowTo(0, 0);
+    remainder(z, x.read(a, 0), x.read(b, 1), nearest);
+    if (!x.finish(z, 0, 0, EXTENDED)) return;
+    const { low, partial } = quotient;
+    setConditions(x, (low & 4 ? SW_C0 : 0) | (low & 2 ? SW_C3 : 0) | (partial ? SW_C2 : 0));
+    fp.roundedUp = low & 1;
+  };
+
+/** FFREE ST(i), and with a pop the undocumented FFREEP. */
+export const free =
+  (pops: number): Handler =>
+  (x, i) => {
+    x.setEmpty(i);
+    if (pops) x.pop();
+  };
+
+/** FINCSTP and FDECSTP. */
+export const moveTop =
+  (by: number): Handler =>
+  (x) => {
+    x.top += by;
+    x.sw &= ~SW_C1;
+  };
