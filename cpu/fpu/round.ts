@@ -20,7 +20,10 @@ import {
   Unpacked,
 } from './float.ts';
 
-/** What unmasked overflow and underflow of an x87 register result add to the exponent (SDM vol. 1, 8.5.4, 8.5.5). */
+/**
+ * What unmasked overflow and underflow of an x87 register result take from and add to the exponent (SDM vol. 1, 8.5.4,
+ * 8.5.5). What is still out of range then (FSCALE can) becomes infinity or zero.
+ */
 const X87_WRAP = 24576;
 
 /**
@@ -115,6 +118,11 @@ function roundTiny(z: Unpacked, f: Format, wrap: boolean): Unpacked {
     fp.flags |= UE;
     if (wrap) z.exp += X87_WRAP;
     if (roundSignificand(z, f.precision)) fp.flags |= PE;
+    if (wrap && z.exp < f.emin) {
+      fp.flags |= PE;
+      fp.roundedUp = 0;
+      setZero(z, z.sign);
+    }
     return z;
   }
   if (tiny && fp.ftz) {
@@ -132,6 +140,11 @@ function overflow(z: Unpacked, f: Format, wrap: boolean): Unpacked {
   fp.flags |= OE;
   if (!(fp.masks & OE)) {
     if (wrap) z.exp -= X87_WRAP;
+    if (wrap && z.exp > f.emax) {
+      fp.flags |= PE;
+      fp.roundedUp = 1;
+      setInfinity(z, z.sign);
+    }
     return z;
   }
   fp.flags |= PE;

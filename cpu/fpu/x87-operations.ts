@@ -27,6 +27,7 @@ import {
   NAN,
   noteDenormals,
   OE,
+  PE,
   PRE_COMPUTATION,
   propagateNan,
   RC_ZERO,
@@ -109,7 +110,8 @@ export const load =
     source(z, x);
     if (converts && z.kind === NAN) propagateNan(z, z, z);
     else if (converts) noteDenormals(z, z);
-    x.push(z);
+    // A denormal is loaded even if that is an unmasked exception.
+    if (!fp.unmasked(IE)) x.push(z);
   };
 
 /** FLD m80: every bit as it is, unsupported formats included. */
@@ -159,18 +161,25 @@ export const loadConstant = (exp: number, hi: number, lo: number, ext: number): 
   };
 };
 
+/** z = ST(0), or the default NaN if that is empty. @returns false if that is an unmasked exception: nothing to store. */
+function readToStore(x: X87State, z: Unpacked): boolean {
+  if (!x.isEmpty(0)) x.read(z, 0);
+  else if (x.stackUnderflow()) setDefaultNan(z);
+  else x.storeBytes = 0;
+  return x.storeBytes !== 0;
+}
+
 /** FST and FSTP to m32 or m64. */
 export const store =
   (double: boolean, pops: number): Handler =>
   (x) => {
-    if (!x.isEmpty(0)) {
-      x.read(z, 0);
-      if (z.kind >= NAN) propagateNan(z, z, z);
-      if (!fp.unmasked(PRE_COMPUTATION)) round(z, double ? BINARY64 : BINARY32);
-    } else if (x.stackUnderflow()) {
-      setDefaultNan(z);
-    }
-    if (fp.unmasked(PRE_COMPUTATION | OE | UE)) {
+    if (!readToStore(x, z)) return;
+    if (z.kind >= NAN) propagateNan(z, z, z);
+    else round(z, double ? BINARY64 : BINARY32);
+    if (fp.unmasked(IE | OE | UE)) {
+      // Nothing is stored, so nothing was rounded.
+      fp.flags &= ~PE;
+      fp.roundedUp = 0;
       x.storeBytes = 0;
       return;
     }
@@ -207,8 +216,7 @@ export const storeInteger =
   (width: number, truncate: boolean, pops: number): Handler =>
   (x) => {
     // An empty register converts as the NaN it is taken for: to the integer indefinite.
-    if (!x.isEmpty(0)) x.read(a, 0);
-    else if (x.stackUnderflow()) setDefaultNan(a);
+    if (!readToStore(x, a)) return;
     toInteger(a, width, truncate ? RC_ZERO : fp.rc);
     if (fp.unmasked(IE)) {
       x.storeBytes = 0;
@@ -221,8 +229,7 @@ export const storeInteger =
 
 /** FBSTP. */
 export const storeBcd: Handler = (x) => {
-  if (!x.isEmpty(0)) x.read(a, 0);
-  else if (x.stackUnderflow()) setDefaultNan(a);
+  if (!readToStore(x, a)) return;
   packBcd(a, x.operand, 0);
   if (fp.unmasked(IE)) x.storeBytes = 0;
   else x.pop();
@@ -236,6 +243,12 @@ export const storeRegister =
     copyRegister(x, 0, i);
     if (pops) x.pop();
   };
+
+/** The FSTP ST(i) of opcode D9: an empty ST(0) is no fault, there is only nothing to copy. */
+export const storeRegisterQuietly: Handler = (x, i) => {
+  if (!x.isEmpty(0)) copyRegister(x, 0, i);
+  x.pop();
+};
 
 /** FXCH: an empty register takes part as the default NaN. */
 export const exchange: Handler = (x, i) => {
@@ -363,7 +376,9 @@ export const unary =
 export const roundInteger: Handler = (x) => {
   if (x.isEmpty(0)) return x.underflowTo(0, 0);
   roundToIntegral(z, x.read(a, 0), fp.rc);
-  if (!fp.unmasked(PRE_COMPUTATION)) x.write(z, 0);
+  if (!fp.unmasked(PRE_COMPUTATION)) return x.write(z, 0);
+  fp.flags &= ~PE;
+  fp.roundedUp = 0;
 };
 
 /** FSCALE. */
@@ -374,14 +389,15 @@ export const scaleBy: Handler = (x) => {
 
 /** FXTRACT: ST(0) = exponent, then push the significand. */
 export const extractParts: Handler = (x) => {
-  if (x.isEmpty(0)) {
-    if (!x.stackUnderflow()) return;
+  if (x.isEmpty(0) || !x.isEmpty(-1)) {
+    const masked = x.stackUnderflow();
+    if (!x.isEmpty(0)) fp.roundedUp = 1;
+    if (!masked) return;
     x.write(setDefaultNan(z), 0);
     x.top--;
     x.write(z, 0);
     return;
   }
-  if (!x.canPush()) return;
   extract(b, z, x.read(a, 0));
   if (fp.unmasked(PRE_COMPUTATION)) return;
   x.write(b, 0);
@@ -393,9 +409,10 @@ export const extractParts: Handler = (x) => {
 export const partialRemainder =
   (nearest: boolean): Handler =>
   (x) => {
+    x.sw &= ~SW_C2;
     if (x.isEmpty(0) || x.isEmpty(1)) return x.underflowTo(0, 0);
     remainder(z, x.read(a, 0), x.read(b, 1), nearest);
-    if (!x.finish(z, 0, 0, EXTENDED)) return;
+    if (!x.finish(z, 0, 0, EXTENDED) || z.kind === NAN) return;
     const { low, partial } = quotient;
     setConditions(x, (low & 4 ? SW_C0 : 0) | (low & 2 ? SW_C3 : 0) | (partial ? SW_C2 : 0));
     fp.roundedUp = low & 1;

@@ -146,9 +146,10 @@ export class X87State {
     fp.roundedUp = 0;
   }
 
-  /** Ends it: exceptions into FSW, and C1 = rounded up (or, after a stack fault, overflow). */
-  end(): void {
-    this.sw = (this.sw & ~SW_C1) | fp.flags | (fp.roundedUp ? SW_C1 : 0);
+  /** Ends it: exceptions into FSW, and C1 = rounded up (or, after a stack fault, whether that was an overflow). */
+  end(keepsC1: boolean): void {
+    if (!keepsC1 || fp.flags & SW_SF) this.sw &= ~SW_C1;
+    this.sw |= fp.flags | (fp.roundedUp ? SW_C1 : 0);
   }
 
   get top(): number {
@@ -239,9 +240,8 @@ export class X87State {
     return false;
   }
 
-  /** Pushes `z`, for which `canPush` has said yes, unless an unmasked exception forbids. */
+  /** Pushes `z`, for which `canPush` has said yes. */
   push(z: Unpacked): void {
-    if (fp.unmasked(PRE_COMPUTATION)) return;
     this.top--;
     this.write(z, 0);
   }

@@ -62,6 +62,7 @@ import {
   storeExtended,
   storeInteger,
   storeRegister,
+  storeRegisterQuietly,
   test,
   unary,
 } from './x87-operations.ts';
@@ -76,6 +77,8 @@ export interface X87Form {
   readonly stores: number;
   /** Control instructions leave FIP, FDP, FOP and C1 alone. */
   readonly control: boolean;
+  /** FNOP, FCMOVcc, FCOMI and the like keep C1 unless the stack faults. */
+  readonly keepsC1: boolean;
   /** Does it wait: report a pending exception before it starts? */
   readonly waits: boolean;
 }
@@ -88,8 +91,10 @@ const form = (name: string, handler: Handler): X87Form => ({
   loads: 0,
   stores: 0,
   control: false,
+  keepsC1: false,
   waits: true,
 });
+const keeping = (name: string, handler: Handler): X87Form => ({ ...form(name, handler), keepsC1: true });
 const loading = (name: string, loads: number, handler: Handler): X87Form => ({ ...form(name, handler), loads });
 const storing = (name: string, stores: number, handler: Handler): X87Form => ({ ...form(name, handler), stores });
 const control = (cell: X87Form): X87Form => ({ ...cell, control: true });
@@ -168,7 +173,7 @@ const ZF = 0x40;
 /** A column whose eight values of ModRM.rm are different instructions. */
 const each = (...cells: Row): Row => cells;
 
-const FNOP = form('FNOP', () => {});
+const FNOP = keeping('FNOP', () => {});
 const nop = (name: string): X87Form => noWait(form(name, () => {}));
 
 const xch = form('FXCH ST(i)', exchange);
@@ -196,7 +201,7 @@ const REGISTER: readonly (readonly (X87Form | Row | null)[])[] = [
     form('FLD ST(i)', loadRegister),
     xch,
     each(FNOP),
-    stp,
+    form('FSTP ST(i)', storeRegisterQuietly),
     each(
       form('FCHS', changeSign(false)),
       form('FABS', changeSign(true)),
@@ -234,20 +239,20 @@ const REGISTER: readonly (readonly (X87Form | Row | null)[])[] = [
     ),
   ],
   /* DA */ [
-    form('FCMOVB', conditionalMove(CF, false)),
-    form('FCMOVE', conditionalMove(ZF, false)),
-    form('FCMOVBE', conditionalMove(CF | ZF, false)),
-    form('FCMOVU', conditionalMove(PF, false)),
+    keeping('FCMOVB', conditionalMove(CF, false)),
+    keeping('FCMOVE', conditionalMove(ZF, false)),
+    keeping('FCMOVBE', conditionalMove(CF | ZF, false)),
+    keeping('FCMOVU', conditionalMove(PF, false)),
     none,
     each(none, form('FUCOMPP', compareRegister(true, 2))),
     none,
     none,
   ],
   /* DB */ [
-    form('FCMOVNB', conditionalMove(CF, true)),
-    form('FCMOVNE', conditionalMove(ZF, true)),
-    form('FCMOVNBE', conditionalMove(CF | ZF, true)),
-    form('FCMOVNU', conditionalMove(PF, true)),
+    keeping('FCMOVNB', conditionalMove(CF, true)),
+    keeping('FCMOVNE', conditionalMove(ZF, true)),
+    keeping('FCMOVNBE', conditionalMove(CF | ZF, true)),
+    keeping('FCMOVNU', conditionalMove(PF, true)),
     each(
       nop('FNENI'),
       nop('FNDISI'),
@@ -255,8 +260,8 @@ const REGISTER: readonly (readonly (X87Form | Row | null)[])[] = [
       noWait(form('FNINIT', initialize)),
       nop('FNSETPM'),
     ),
-    form('FUCOMI', compareFlags(true, 0)),
-    form('FCOMI', compareFlags(false, 0)),
+    keeping('FUCOMI', compareFlags(true, 0)),
+    keeping('FCOMI', compareFlags(false, 0)),
     none,
   ],
   /* DC */ [
@@ -295,8 +300,8 @@ const REGISTER: readonly (readonly (X87Form | Row | null)[])[] = [
     stp,
     stp,
     each(noWait(storing('FNSTSW AX', 2, storeStatus))),
-    form('FUCOMIP', compareFlags(true, 1)),
-    form('FCOMIP', compareFlags(false, 1)),
+    keeping('FUCOMIP', compareFlags(true, 1)),
+    keeping('FCOMIP', compareFlags(false, 1)),
     none,
   ],
 ];
@@ -336,7 +341,7 @@ export function execute(x: X87State, opcode: number, modrm: number): void {
   } else {
     x.begin();
     instruction.handler(x, modrm & 7);
-    x.end();
+    x.end(instruction.keepsC1);
   }
   if (instruction.stores === 0) settle(x, instruction, opcode, modrm);
 }
