@@ -29,6 +29,5 @@
 #define TCP_SND_QUEUELEN (4 * TCP_SND_BUF / TCP_MSS)
 #define TCP_SNDLOWAT (32 << 10)
 #define TCP_LISTEN_BACKLOG 1
-#define TCP_MSL 500 /* ms: closed connections leave TIME_WAIT after a second, so that any number can follow another */
 
 #endif

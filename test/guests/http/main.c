@@ -7,6 +7,7 @@
 #include "httpd.h"
 #include "lwip/dhcp.h"
 #include "lwip/init.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/timeouts.h"
 #include "netif/ethernet.h"
 #include "virtio_net.h"
@@ -41,6 +42,8 @@ static void turn(void) {
   bool busy = nic_poll(&netif);
   sys_check_timeouts();
   busy |= nic_poll(&netif);
+  /* No TIME_WAIT: lwIP would answer a client that comes again from the same port with silence or a reset. */
+  while (tcp_tw_pcbs) tcp_abort(tcp_tw_pcbs);
   if (busy || !nic_idle()) return;
   u32_t sleep_ms = sys_timeouts_sleeptime();
   if (sleep_ms) idle(sleep_ms < 54 ? sleep_ms * 1000 : 54000);
