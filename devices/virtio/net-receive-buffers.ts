@@ -10,7 +10,9 @@ import { HEADER_EXTRA_PIECES, insertNumBuffers, LEGACY_HDR_SIZE, RECEIVED, setNu
 import { createSegmentList, dropSegments, type SegmentList } from './segments.ts';
 import { MAX_CHAIN_LENGTH, NO_CHAIN, type VirtQueue } from './virtqueue.ts';
 
-const MAX_PIECES = 2 * MAX_CHAIN_LENGTH + HEADER_EXTRA_PIECES;
+/** With so many pieces no further chain is added: back ends take about a thousand in one go (IOV_MAX). */
+const ENOUGH_PIECES = 512;
+const MAX_PIECES = ENOUGH_PIECES + MAX_CHAIN_LENGTH + HEADER_EXTRA_PIECES;
 
 export class NetReceiveBuffers {
   /** What the back end fills next, starting with a 12-byte header. */
@@ -58,7 +60,7 @@ export class NetReceiveBuffers {
   /** Takes chains from the ring: one, or while mergeable enough for `wanted` bytes, as far as there are any. */
   fill(wanted: number): void {
     while (this.mergeable ? this.bytes < wanted : this.chains === 0) {
-      if (this.chains === this.queue.maxSize || this.segments.count > MAX_CHAIN_LENGTH) return;
+      if (this.chains === this.queue.maxSize || this.segments.count >= ENOUGH_PIECES) return;
       if (!this.take()) return;
     }
   }

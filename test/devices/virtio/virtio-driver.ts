@@ -163,7 +163,8 @@ export class ModernPciDriver implements Driver {
     const queues = this.window.read(modern.NUM_QUEUES, 2);
     for (let queue = 0; queue < queues; queue++) {
       this.selectQueue(queue);
-      const ring = new RingDriver(memory, RINGS + RING_SPACE * queue, size);
+      const maximum = this.window.read(modern.QUEUE_SIZE, 2);
+      const ring = new RingDriver(memory, RINGS + RING_SPACE * queue, Math.min(size, maximum));
       this.setUpQueue(ring);
       this.rings.push(ring);
     }
