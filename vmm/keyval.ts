@@ -28,7 +28,7 @@ export function nextOptionValue(text: string, at: number): { value: string; next
 export class Suboptions {
   /** The option as the user wrote it, for messages. */
   readonly where: string;
-  private readonly values = new Map<string, string>();
+  private readonly values = new Map<string, string[]>();
 
   /** @param implied the key that a first word without `=` is the value of; undefined when there is none. */
   constructor(option: string, text: string, implied?: string) {
@@ -43,19 +43,41 @@ export class Suboptions {
   private add(word: string, implied: string | undefined): void {
     const equals = word.indexOf('=');
     if (equals >= 0) {
-      this.values.set(word.slice(0, equals), word.slice(equals + 1));
+      this.put(word.slice(0, equals), word.slice(equals + 1));
     } else if (implied !== undefined) {
-      this.values.set(implied, word);
+      this.put(implied, word);
     } else if (word !== '') {
-      this.values.set(word, 'on');
+      this.put(word, 'on');
     }
   }
 
-  /** Takes a value out. */
+  private put(key: string, value: string): void {
+    const values = this.values.get(key);
+    if (values) {
+      values.push(value);
+    } else {
+      this.values.set(key, [value]);
+    }
+  }
+
+  /** Takes a value out; of several, the last. */
   take(key: string): string | undefined {
-    const value = this.values.get(key);
+    return this.takeAll(key).at(-1);
+  }
+
+  /** Takes all values of a key that may be repeated. */
+  takeAll(key: string): readonly string[] {
+    const values = this.values.get(key) ?? [];
     this.values.delete(key);
-    return value;
+    return values;
+  }
+
+  /** Takes the id. @throws UserError when it is not one. */
+  takeId(): string | undefined {
+    const id = this.take('id');
+    return id === undefined || /^[A-Za-z][A-Za-z0-9._-]*$/.test(id)
+      ? id
+      : this.fail("Parameter 'id' expects a letter, then letters, digits, '-', '.' or '_'");
   }
 
   /** Takes a value that must be there. */
@@ -117,11 +139,6 @@ export class Suboptions {
   fail(message: string): never {
     throw new UserError(`${this.where}: ${message}`);
   }
-}
-
-/** QEMU's ids: a letter, then letters, digits, `-`, `.` and `_`. */
-export function isIdentifier(text: string): boolean {
-  return /^[A-Za-z][A-Za-z0-9._-]*$/.test(text);
 }
 
 const SIZE_SHIFT = { b: 0, k: 10, m: 20, g: 30, t: 40, p: 50, e: 60 };

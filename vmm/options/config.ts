@@ -1,0 +1,126 @@
+/**
+ * What the command line asks for, as plain data: the only thing that passes from the options to the machine.
+ */
+
+/** A host end for a serial port, the monitor or a debug console. */
+export type CharacterConfig = {
+  readonly id: string;
+  /** Several users share it; Ctrl-A c switches between them, and the Ctrl-A commands work. */
+  readonly mux: boolean;
+} & (
+  | { readonly kind: 'stdio' }
+  | { readonly kind: 'null' }
+  | { readonly kind: 'file'; readonly path: string; readonly append: boolean }
+  | { readonly kind: 'unix'; readonly path: string; readonly server: boolean; readonly wait: boolean }
+);
+
+export interface HostForward {
+  readonly protocol: 'tcp' | 'udp';
+  /** Empty for all addresses of the host. */
+  readonly hostAddress: string;
+  readonly hostPort: number;
+  /** Empty for the first address that DHCP gives out. */
+  readonly guestAddress: string;
+  readonly guestPort: number;
+}
+
+export type NetdevConfig = { readonly id: string } & (
+  | {
+      readonly type: 'user';
+      /** `net=`: ADDRESS/PREFIX or ADDRESS/MASK. */
+      readonly net?: string | undefined;
+      /** The gateway's address as the guest sees it. */
+      readonly host?: string | undefined;
+      readonly dns?: string | undefined;
+      readonly dhcpstart?: string | undefined;
+      readonly hostname?: string | undefined;
+      readonly restrict: boolean;
+      readonly hostForwards: readonly HostForward[];
+    }
+  | { readonly type: 'tap'; readonly ifname?: string | undefined; readonly fd?: number | undefined }
+  | { readonly type: 'stream'; readonly path: string; readonly server: boolean }
+);
+
+/** Writes every packet of a netdev to a pcap file. */
+export interface FilterDumpConfig {
+  readonly id: string;
+  readonly netdev: string;
+  readonly file: string;
+  /** Bytes of each packet that are kept. */
+  readonly maxlen: number;
+}
+
+export interface DriveConfig {
+  readonly id: string;
+  readonly file: string;
+  readonly readonly: boolean;
+}
+
+/** Which faces a virtio PCI device shows; both: transitional. */
+export interface VirtioFaces {
+  readonly disableLegacy: boolean;
+  readonly disableModern: boolean;
+}
+
+export type DeviceConfig = { readonly id?: string | undefined } & (
+  | ({
+      readonly model: 'virtio-net';
+      /** Undefined: a card with no cable. */
+      readonly netdev?: string | undefined;
+      /** Six bytes, `52:54:00:12:34:56`. */
+      readonly mac: string;
+      readonly hostMtu?: number | undefined;
+    } & VirtioFaces)
+  | ({
+      readonly model: 'virtio-blk';
+      readonly drive: string;
+      readonly serial: string;
+    } & VirtioFaces)
+  | ({ readonly model: 'virtio-rng' } & VirtioFaces)
+  | { readonly model: 'isa-debug-exit'; readonly iobase: number; readonly iosize: number }
+  | { readonly model: 'isa-debugcon'; readonly iobase: number; readonly character: string }
+  | { readonly model: 'pvpanic'; readonly iobase: number }
+  /** Understood, but this version has no such device: the machine refuses it. */
+  | { readonly model: 'unsupported'; readonly name: string }
+);
+
+export interface MachineConfig {
+  /** `microvm`: no PCI, virtio-mmio, and ELF64 kernels by the Linux 64-bit protocol as in Firecracker. */
+  readonly machine: 'pc' | 'microvm';
+  readonly name: string;
+  /** Bytes. */
+  readonly ramSize: number;
+  readonly cpus: number;
+  readonly kernel: string;
+  readonly append: string;
+  readonly initrd?: string | undefined;
+  /** Is there a VGA card (text mode)? */
+  readonly vga: boolean;
+  /** `utc`, `localtime`, or a date such as `2006-06-17T16:01:21`. */
+  readonly rtcBase: string;
+  readonly jit: 'wasm' | 'js' | 'off';
+  /** Guest time is 2^shift ns per instruction; undefined: real time. */
+  readonly icountShift?: number | undefined;
+  readonly characters: readonly CharacterConfig[];
+  /** Character ids of COM1…COM4; undefined: no such port. */
+  readonly serials: readonly (string | undefined)[];
+  /** Character ids with a monitor behind. */
+  readonly monitors: readonly string[];
+  readonly netdevs: readonly NetdevConfig[];
+  readonly filterDumps: readonly FilterDumpConfig[];
+  readonly drives: readonly DriveConfig[];
+  readonly devices: readonly DeviceConfig[];
+  /** Leave instead of resetting. */
+  readonly noReboot: boolean;
+  /** Stop instead of leaving when the guest powers off. */
+  readonly noShutdown: boolean;
+  /** Start with the CPU stopped, until the monitor says `cont`. */
+  readonly startStopped: boolean;
+  /** Items of `-d`. */
+  readonly log: readonly string[];
+  /** File of `-D`; undefined: stderr. */
+  readonly logFile?: string | undefined;
+  readonly pidFile?: string | undefined;
+  /** Lines for stderr about things that were understood but are not as asked for. */
+  readonly warnings: readonly string[];
+}

@@ -1,0 +1,202 @@
+/** `-device`, `-drive`, `-object`, `-fsdev`: what is plugged in, and what it stands on. */
+
+import { Suboptions } from '../keyval.ts';
+import { PORT_DEBUG_EXIT, PORT_DEBUGCON, PORT_PVPANIC } from '../layout.ts';
+import type { DeviceConfig, VirtioFaces } from './config.ts';
+import type { Draft, NicDraft } from './draft.ts';
+import { takeMac } from './net.ts';
+
+/** Reads a model's own properties. */
+type ReadDevice = (sub: Suboptions, draft: Draft) => DeviceConfig | NicDraft;
+
+/**
+ * The device models by all their names. PCI models exist on `pc`, `-device` models on the virtio-mmio bus of
+ * `microvm`.
+ */
+const MODELS: Readonly<Record<string, { readonly bus: 'pci' | 'mmio' | 'isa'; readonly read: ReadDevice }>> = {
+  'virtio-net-pci': { bus: 'pci', read: (sub) => readNet(sub, takeFaces(sub)) },
+  'virtio-net-pci-transitional': { bus: 'pci', read: (sub) => readNet(sub, TRANSITIONAL) },
+  'virtio-net-pci-non-transitional': { bus: 'pci', read: (sub) => readNet(sub, MODERN) },
+  'virtio-net-device': { bus: 'mmio', read: (sub) => readNet(sub, MODERN) },
+  'virtio-blk-pci': { bus: 'pci', read: (sub, draft) => readBlock(sub, takeFaces(sub), draft) },
+  'virtio-blk-pci-transitional': { bus: 'pci', read: (sub, draft) => readBlock(sub, TRANSITIONAL, draft) },
+  'virtio-blk-pci-non-transitional': { bus: 'pci', read: (sub, draft) => readBlock(sub, MODERN, draft) },
+  'virtio-blk-device': { bus: 'mmio', read: (sub, draft) => readBlock(sub, MODERN, draft) },
+  'virtio-rng-pci': { bus: 'pci', read: (sub, draft) => readRng(sub, takeFaces(sub), draft) },
+  'virtio-rng-pci-transitional': { bus: 'pci', read: (sub, draft) => readRng(sub, TRANSITIONAL, draft) },
+  'virtio-rng-pci-non-transitional': { bus: 'pci', read: (sub, draft) => readRng(sub, MODERN, draft) },
+  'virtio-rng-device': { bus: 'mmio', read: (sub, draft) => readRng(sub, MODERN, draft) },
+  'isa-debug-exit': {
+    bus: 'isa',
+    read: (sub) => ({
+      model: 'isa-debug-exit',
+      iobase: sub.takeInteger('iobase', 0, 0xffff) ?? PORT_DEBUG_EXIT,
+      iosize: sub.takeInteger('iosize', 1, 4) ?? 2,
+    }),
+  },
+  'isa-debugcon': {
+    bus: 'isa',
+    read: (sub, draft) => {
+      sub.ignore('readback');
+      const character = sub.require('chardev');
+      if (!draft.hasId('chardev', character)) {
+        sub.fail(`chardev '${character}' not found`);
+      }
+      return { model: 'isa-debugcon', iobase: sub.takeInteger('iobase', 0, 0xffff) ?? PORT_DEBUGCON, character };
+    },
+  },
+  pvpanic: {
+    bus: 'isa',
+    read: (sub) => {
+      sub.ignore('events');
+      return { model: 'pvpanic', iobase: sub.takeInteger('ioport', 0, 0xffff) ?? PORT_PVPANIC };
+    },
+  },
+};
+
+/** Models that container runtimes ask for and this version does not have: refused by the machine, by name. */
+const UNSUPPORTED = [
+  'virtio-9p-pci',
+  'virtio-9p-device',
+  'virtio-balloon-pci',
+  'virtio-serial-pci',
+  'vhost-user-fs-pci',
+  'vhost-user-fs-device',
+  'vhost-vsock-pci',
+  'vhost-vsock-device',
+];
+
+export const DEVICE_MODELS: readonly string[] = Object.keys(MODELS);
+
+const TRANSITIONAL: VirtioFaces = { disableLegacy: false, disableModern: false };
+const MODERN: VirtioFaces = { disableLegacy: true, disableModern: false };
+
+/** `-device model[,id=…][,property=…]` */
+export function addDevice(draft: Draft, text: string): void {
+  const sub: Suboptions = new Suboptions('-device', text, 'driver');
+  const name = sub.require('driver');
+  const id = sub.takeId();
+  if (id !== undefined) {
+    draft.claimId('device', id, sub.where);
+  }
+  if (UNSUPPORTED.includes(name)) {
+    draft.devices.push({ id, model: 'unsupported', name });
+    return;
+  }
+  const model = Object.hasOwn(MODELS, name) ? MODELS[name] : undefined;
+  if (!model) {
+    sub.fail(`'${name}' is not a valid device model name (one of: ${DEVICE_MODELS.join(', ')})`);
+  }
+  // Where it sits is the machine's affair: slots are given out in order.
+  sub.ignore('bus', 'addr', 'bootindex', 'romfile', 'multifunction');
+  draft.devices.push({ id, ...model.read(sub, draft) });
+  sub.finish();
+  draft.buses.add(model.bus);
+}
+
+function takeFaces(sub: Suboptions): VirtioFaces {
+  const legacy = sub.takeOneOf('disable-legacy', ['on', 'off', 'auto']);
+  const faces = { disableLegacy: legacy === 'on', disableModern: sub.takeBoolean('disable-modern') ?? false };
+  if (faces.disableLegacy && faces.disableModern) {
+    sub.fail('device cannot work as neither modern nor legacy mode is enabled');
+  }
+  // How QEMU's host side is woken and how many MSI-X vectors there are: matters of tuning.
+  sub.ignore('vectors', 'ioeventfd');
+  return faces;
+}
+
+function readNet(sub: Suboptions, faces: VirtioFaces): NicDraft {
+  if (sub.takeBoolean('mq')) {
+    sub.fail('one queue pair only: leave mq=on out');
+  }
+  return {
+    model: 'virtio-net',
+    netdev: sub.take('netdev'),
+    mac: takeMac(sub, 'mac'),
+    hostMtu: sub.takeInteger('host_mtu', 68, 65535),
+    ...faces,
+  };
+}
+
+function readBlock(sub: Suboptions, faces: VirtioFaces, draft: Draft): DeviceConfig {
+  if (sub.takeBoolean('scsi')) {
+    sub.fail('SCSI pass-through is not supported; leave scsi=on out');
+  }
+  sub.ignore('num-queues', 'queue-size', 'write-cache', 'config-wce', 'logical_block_size', 'physical_block_size');
+  const drive = sub.require('drive');
+  draft.driveUsers.push({ drive, where: sub.where });
+  const serial = sub.take('serial') ?? '';
+  return { model: 'virtio-blk', drive, serial, ...faces };
+}
+
+function readRng(sub: Suboptions, faces: VirtioFaces, draft: Draft): DeviceConfig {
+  sub.ignore('max-bytes', 'period');
+  const rng = sub.take('rng');
+  if (rng !== undefined && !draft.hasId('object', rng)) {
+    sub.fail(`rng object '${rng}' not found`);
+  }
+  return { model: 'virtio-rng', ...faces };
+}
+
+/** `-drive file=…,if=none|virtio,format=raw,id=…` */
+export function addDrive(draft: Draft, text: string): void {
+  const sub = new Suboptions('-drive', text, 'file');
+  const file = sub.require('file');
+  const id = sub.takeId() ?? `#drive${draft.drives.length}`;
+  const format = sub.take('format');
+  if (format !== undefined && format !== 'raw') {
+    sub.fail(`Unknown driver '${format}': only raw images are supported (qemu-img convert -O raw …)`);
+  }
+  const bus = sub.takeOneOf('if', ['none', 'virtio']);
+  if (bus === undefined) {
+    sub.fail('there is no IDE here: give if=virtio, or if=none and a -device virtio-blk-pci,drive=…');
+  }
+  const readonly = sub.takeBoolean('readonly') ?? sub.takeBoolean('read-only') ?? false;
+  if (sub.takeBoolean('snapshot')) {
+    sub.fail('snapshot=on is not supported');
+  }
+  sub.ignore('media', 'index', 'cache', 'aio', 'discard', 'detect-zeroes', 'werror', 'rerror', 'copy-on-read');
+  sub.finish();
+  draft.claimId('drive', id, sub.where);
+  draft.drives.push({ id, file, readonly });
+  if (bus === 'virtio') {
+    draft.driveUsers.push({ drive: id, where: sub.where });
+    draft.devices.push({ model: 'virtio-blk', drive: id, serial: '', ...TRANSITIONAL });
+  }
+}
+
+const MAXLEN_DEFAULT = 65536;
+
+/** `-object filter-dump,…`, `-object rng-random,…` */
+export function addObject(draft: Draft, text: string): void {
+  const sub = new Suboptions('-object', text, 'qom-type');
+  const type = sub.require('qom-type');
+  const id = sub.takeId() ?? sub.fail("Parameter 'id' is missing");
+  draft.claimId('object', id, sub.where);
+  switch (type) {
+    case 'filter-dump':
+      draft.filterDumps.push({
+        id,
+        netdev: sub.require('netdev'),
+        file: sub.require('file'),
+        maxlen: sub.takeInteger('maxlen', 1, 0xffffffff) ?? MAXLEN_DEFAULT,
+      });
+      sub.ignore('queue', 'status');
+      break;
+    // Randomness always comes from the host's own generator.
+    case 'rng-builtin':
+    case 'rng-random':
+      sub.ignore('filename');
+      break;
+    default:
+      sub.fail(`invalid object type: ${type} (one of: filter-dump, rng-builtin, rng-random)`);
+  }
+  sub.finish();
+}
+
+/** `-fsdev` belongs to a virtio-9p device, which the machine refuses; its grammar is not ours to check. */
+export function addFsdev(draft: Draft, text: string): void {
+  const sub = new Suboptions('-fsdev', text, 'fsdriver');
+  const id = sub.takeId() ?? sub.fail("Parameter 'id' is missing");
+  draft.claimId('fsdev', id, sub.where);
+}
