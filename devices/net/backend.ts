@@ -42,9 +42,9 @@ export interface NetBackend {
   /** Sends one packet. Never blocks; a packet that cannot be sent now is dropped, as on a wire. */
   send(memory: GuestMemory, segments: SegmentList): void;
   /** A file descriptor whose readability means that `receiveInto` will give a packet; absent: see `onReceive`. */
-  readonly pollFd?: number;
+  readonly pollFd?: number | undefined;
   /** Event-driven back ends call this when a packet became available for an empty queue. Set by the device's owner. */
-  onReceive?: () => void;
+  onReceive?: (() => void) | undefined;
   /** Closes sockets and descriptors; the back end is not used afterwards. */
   close(): void;
 }

@@ -1,0 +1,76 @@
+/** Loads the native addon (tap.c) the first time something asks for it: a machine without a tap never pays for it. */
+
+import { existsSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { errorCode, NetBackendError } from '../errors.ts';
+
+/** Results are non-negative, or -errno. */
+export interface NetAddon {
+  /** Attaches to an existing TAP interface, with vnet headers of 12 bytes and no packet information. @returns fd */
+  tapOpen(ifname: string, multiQueue: boolean): number;
+  /** Takes over an open TAP descriptor; -EMEDIUMTYPE when it is none with a vnet header. @returns the same fd */
+  tapAdopt(fd: number): number;
+  /** TUNSETOFFLOAD with TUN_F_* bits. */
+  setOffload(fd: number, flags: number): number;
+  /** Reads one packet into pieces of `ram`; a packet that is longer than they are is consumed and gives -EMSGSIZE. */
+  readv(fd: number, ram: Uint8Array, addresses: Float64Array, lengths: Uint32Array, count: number): number;
+  /** Writes one packet from pieces of `ram`. */
+  writev(fd: number, ram: Uint8Array, addresses: Float64Array, lengths: Uint32Array, count: number): number;
+  /**
+   * ppoll(2) for readability of up to 31 descriptors (negative ones are skipped); a negative timeout means forever.
+   * @returns bit i for fds[i]; 0 after `timeoutNs`; -EINTR when a signal came.
+   */
+  poll(fds: Int32Array, timeoutNs: number): number;
+  /** The event loop's own descriptor: readable when a signal, socket or stdin waits for a turn of the loop. */
+  loopFd(): number;
+  /** Milliseconds until the loop's next timer; 0 when it wants a turn now (then {@link poll} must not block); -1: none. */
+  loopTimeout(): number;
+}
+
+const FILE = 'tsvmm_net.node';
+const BUILT = join('build', 'Release', FILE);
+
+/** Walks up from the source tree or the bundle: an installation has the addon beside it, a checkout in build/. */
+function findAddon(): string | undefined {
+  const starts: string[] = [];
+  // Bundles are CommonJS, where import.meta is empty; they are found through the launcher.
+  if (import.meta.url) starts.push(dirname(fileURLToPath(import.meta.url)));
+  if (process.argv[1] && existsSync(process.argv[1])) starts.push(dirname(realpathSync(process.argv[1])));
+  for (const start of starts) {
+    let directory = start;
+    for (;;) {
+      for (const candidate of [join(directory, FILE), join(directory, BUILT)]) {
+        if (existsSync(candidate)) return candidate;
+      }
+      const parent = dirname(directory);
+      if (parent === directory) break;
+      directory = parent;
+    }
+  }
+  return undefined;
+}
+
+let loaded: NetAddon | undefined;
+
+/**
+ * @returns the addon, loaded once.
+ * @throws NetBackendError with one line when it is absent or does not load.
+ */
+export function loadAddon(): NetAddon {
+  if (loaded) return loaded;
+  const path = findAddon();
+  if (!path) {
+    throw new NetBackendError(`the native addon ${FILE} is missing: build it with 'node scripts/build-addon.mjs'`);
+  }
+  const module = { exports: {} };
+  try {
+    process.dlopen(module, path);
+  } catch (error) {
+    throw new NetBackendError(
+      `the native addon ${path} does not load (${errorCode(error)}): rebuild it with 'node scripts/build-addon.mjs'`,
+    );
+  }
+  loaded = module.exports as NetAddon;
+  return loaded;
+}
