@@ -1,0 +1,225 @@
+/** Generates test cases from the opcode table: {@link single} instructions and {@link sequence}s of them. */
+import {
+  ATTR_CPL0,
+  ATTR_END,
+  ATTR_MMX,
+  ATTR_REP,
+  ATTR_SSE,
+  ATTR_X87,
+  type OpcodeRow,
+  rows,
+} from '../../cpu/isa/table.ts';
+import { CaseBuilder } from './builder.ts';
+import { RFLAGS_FIXED, RFLAGS_IF, type TestCase } from './case.ts';
+import { rowName, testable } from './coverage.ts';
+import { type Encoded, encode } from './encode.ts';
+import { randomMmx, randomSse, randomX87 } from './fpstate.ts';
+import { CODE } from './layout.ts';
+import { Rng } from './rng.ts';
+import { fillOperands, prepare } from './special.ts';
+import type { ElementKind } from './values.ts';
+
+export interface Instruction {
+  readonly row: OpcodeRow;
+  readonly bytes: Uint8Array;
+}
+
+/** A case that knows what its code is. */
+export interface GeneratedCase extends TestCase {
+  /** How it was generated, to find it again. */
+  readonly name: string;
+  readonly instructions: readonly Instruction[];
+}
+
+const STATUS_FLAGS = 0x8d5;
+const RFLAGS_DF = 0x400;
+const RFLAGS_AC = 0x40000;
+const RFLAGS_ID = 0x200000;
+
+/** How often chance may choose an encoding that belongs to another row. */
+const ATTEMPTS = 40;
+
+/** What the operands of `row` are made of. */
+function elementKind(row: OpcodeRow, rng: Rng): ElementKind {
+  for (const { type } of row.operands) {
+    if (type === 'ps' || type === 'ss') return 'float32';
+    if (type === 'pd' || type === 'sd') return 'float64';
+  }
+  if (row.mnemonic.startsWith('CVT')) return rng.pick(['integer', 'float32', 'float64']);
+  return rng.pick(['integer', 'bytes']);
+}
+
+function begin(builder: CaseBuilder, row: OpcodeRow | undefined): void {
+  const { rng, state } = builder;
+  let rflags = RFLAGS_FIXED | RFLAGS_IF | (rng.u32() & STATUS_FLAGS);
+  if (rng.chance(25)) rflags |= RFLAGS_DF;
+  if (rng.chance(row ? 4 : 1)) rflags |= RFLAGS_AC;
+  if (rng.chance(5)) rflags |= RFLAGS_ID;
+  state.rflags = rflags;
+  const attributes = row ? row.attributes : ATTR_SSE | ATTR_X87;
+  builder.elementKind = row ? elementKind(row, rng) : rng.pick(['integer', 'float32', 'float64', 'bytes']);
+  if (attributes & ATTR_SSE || row?.mnemonic.includes('XSAVE') || row?.mnemonic === 'FXSAVE')
+    randomSse(state.fxsave, rng, builder.elementKind);
+  if (attributes & ATTR_X87 || (attributes & ATTR_MMX && rng.chance(10))) randomX87(state.fxsave, rng);
+  else if (attributes & ATTR_MMX) randomMmx(state.fxsave, rng);
+}
+
+function finish(name: string, builder: CaseBuilder, instructions: readonly Instruction[]): GeneratedCase {
+  builder.fillRegisters();
+  const codeAddress = Number(builder.state.rip);
+  const code = assemble(codeAddress, instructions);
+  return { name, state: builder.state, codeAddress, code, memory: builder.words(), instructions };
+}
+
+/** @returns the bytes of `instructions`, cut off at the end of the code region. */
+export function assemble(codeAddress: number, instructions: readonly Instruction[]): Uint8Array {
+  return concatenate(instructions).subarray(0, CODE.address + CODE.length - codeAddress);
+}
+
+function concatenate(instructions: readonly Instruction[]): Uint8Array {
+  return Uint8Array.from(instructions.flatMap(({ bytes }) => [...bytes]));
+}
+
+/** @returns a case of one instruction of `row`, or undefined if 64-bit or 32-bit mode does not have it. */
+export function single(row: OpcodeRow, mode64: boolean, seed: number): GeneratedCase | undefined {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const rng = new Rng(Math.imul(seed, ATTEMPTS) + attempt);
+    const builder = new CaseBuilder(rng, mode64, false);
+    begin(builder, row);
+    const encoded = instruction(builder, row);
+    if (encoded) return finish(`${rowName(row)}, seed ${seed}`, builder, [{ row, bytes: encoded.bytes }]);
+  }
+  return undefined;
+}
+
+function instruction(builder: CaseBuilder, row: OpcodeRow): Encoded | undefined {
+  const encoded = encode(builder, row, prepare(builder, row));
+  if (encoded === undefined) return undefined;
+  fillOperands(builder, row, encoded);
+  return encoded;
+}
+
+/** What a sequence must not contain, because it ends there, or because later pointers would be wrong. */
+const NOT_IN_SEQUENCE = new Set(
+  'POPA BOUND DIV IDIV IN OUT INS OUTS CLI STI CLAC STAC ARPL MOV_TO_SREG MOV_FROM_CR MOV_FROM_DR WRFSBASE WRGSBASE XRSTOR FXRSTOR FLDENV FRSTOR LDMXCSR XSAVE XSAVEOPT RCPPS RCPSS RSQRTPS RSQRTSS RDMSR'.split(
+    ' ',
+  ),
+);
+
+/** The rows of which sequences are made, by the registers they work on. */
+function sequencePool(mode64: boolean): readonly (readonly [readonly OpcodeRow[], number])[] {
+  const usable = testable(mode64).filter(
+    (row) => !(row.attributes & (ATTR_END | ATTR_CPL0)) && !NOT_IN_SEQUENCE.has(row.mnemonic),
+  );
+  const groupOf = ({ attributes }: OpcodeRow) => attributes & (ATTR_SSE | ATTR_MMX | ATTR_X87);
+  return [
+    [usable.filter((row) => groupOf(row) === 0), 55],
+    [usable.filter((row) => groupOf(row) & ATTR_SSE), 22],
+    [usable.filter((row) => groupOf(row) === ATTR_MMX), 9],
+    [usable.filter((row) => groupOf(row) === ATTR_X87), 14],
+  ];
+}
+
+const pools = { 64: sequencePool(true), 32: sequencePool(false) };
+const rowOf = (opcode: number, mnemonic: string, extension = 0): OpcodeRow =>
+  rows.find(
+    (row) => row.map === 0 && row.opcode === opcode && row.mnemonic === mnemonic && row.modrmValue === extension << 3,
+  )!;
+const CMP = rowOf(0x38, 'CMP');
+const MOV_ECX = rowOf(0xb8, 'MOV');
+const SUB_IMMEDIATE = rowOf(0x83, 'SUB', 5);
+const conditionalJumps = rows.filter((row) => row.map === 0 && row.opcode >= 0x70 && row.opcode <= 0x7f);
+const JNZ = rowOf(0x75, 'JNZ');
+
+/**
+ * @returns a case of about `length` instructions, often with a conditional branch over some of them and often as a
+ * counted loop. No instruction reads a flag that another one left undefined.
+ */
+export function sequence(mode64: boolean, seed: number, length: number): GeneratedCase {
+  const rng = new Rng(seed);
+  const builder = new CaseBuilder(rng, mode64, true);
+  begin(builder, undefined);
+  const out = new SequenceWriter(builder);
+  const loopStart = rng.chance(50) ? 0 : undefined;
+  let branch: Branch | undefined;
+  let end = 0;
+  for (let i = 0; i < length; i++) {
+    if (branch && i === end) branch = out.land(branch);
+    if (!branch && rng.chance(15)) {
+      branch = out.branch(rng.pick(conditionalJumps));
+      end = i + 1 + rng.below(3);
+    }
+    out.random();
+  }
+  if (branch) out.land(branch);
+  if (loopStart !== undefined) out.loop(loopStart);
+  return finish(`sequence, seed ${seed}`, builder, out.instructions);
+}
+
+/** A forward branch whose target is not known yet. */
+interface Branch {
+  readonly index: number;
+  /** Flags undefined there. */
+  readonly undefined: number;
+}
+
+class SequenceWriter {
+  readonly instructions: Instruction[] = [];
+  private readonly builder: CaseBuilder;
+  /** Flags undefined here. */
+  private undefined = 0;
+
+  constructor(builder: CaseBuilder) {
+    this.builder = builder;
+  }
+
+  private add(row: OpcodeRow, bytes: ArrayLike<number>): void {
+    this.instructions.push({ row, bytes: Uint8Array.from(bytes) });
+    this.builder.codeAddress += bytes.length;
+    if (!row.operands.some(({ code }) => code === 'CL' || code === 'Ib')) this.undefined &= ~row.written;
+    this.undefined |= row.undefined;
+  }
+
+  /** Before an instruction that reads flags: defines them all if need be. */
+  private defineFlags(row: OpcodeRow): void {
+    const read = row.mnemonic === 'PUSHF' ? STATUS_FLAGS : row.tested;
+    if (read & this.undefined) this.add(CMP, [0x38, 0xc8]);
+  }
+
+  random(): void {
+    const { builder } = this;
+    const { rng } = builder;
+    for (;;) {
+      const row = rng.pick(rng.weighted(pools[builder.mode64 ? 64 : 32]));
+      this.defineFlags(row);
+      if (row.attributes & ATTR_REP) this.add(MOV_ECX, [0xb9, rng.below(20), 0, 0, 0]);
+      const encoded = instruction(builder, row);
+      if (encoded) {
+        this.add(row, encoded.bytes);
+        return;
+      }
+    }
+  }
+
+  branch(row: OpcodeRow): Branch {
+    this.defineFlags(row);
+    this.add(row, [row.opcode, 0]);
+    return { index: this.instructions.length - 1, undefined: this.undefined };
+  }
+
+  /** The branch arrives here. */
+  land({ index, undefined: atBranch }: Branch): undefined {
+    const distance = concatenate(this.instructions.slice(index + 1)).length;
+    // A distance beyond a byte: leave the branch without effect.
+    if (distance < 0x80) this.instructions[index].bytes[1] = distance;
+    this.undefined |= atBranch;
+  }
+
+  /** Counts down and jumps back to instruction `start` until the count is 0. */
+  loop(start: number): void {
+    const { mode64, loopCounter } = this.builder;
+    this.add(SUB_IMMEDIATE, [...(mode64 ? [0x49] : []), 0x83, 0xe8 | (loopCounter & 7), 1]);
+    const distance = -(concatenate(this.instructions.slice(start)).length + 2);
+    if (distance >= -0x80) this.add(JNZ, [0x75, distance & 0xff]);
+  }
+}
