@@ -17,19 +17,34 @@ export function totalLength(list: SegmentList): number {
   return total;
 }
 
-/** Appends all of `from` to `to`. The caller made sure of the room. */
-export function appendSegments(to: SegmentList, from: SegmentList): void {
-  for (let i = 0; i < from.count; i++) {
-    to.address[to.count] = from.address[i];
-    to.length[to.count++] = from.length[i];
-  }
-}
-
 /** Drops the first `count` pieces. */
 export function dropSegments(list: SegmentList, count: number): void {
   list.address.copyWithin(0, count, list.count);
   list.length.copyWithin(0, count, list.count);
   list.count -= count;
+}
+
+/** Drops the first `bytes` bytes; the list holds as many. */
+export function skipBytes(list: SegmentList, bytes: number): void {
+  let whole = 0;
+  while (whole < list.count && bytes >= list.length[whole]) bytes -= list.length[whole++];
+  dropSegments(list, whole);
+  if (bytes > 0) {
+    list.address[0] += bytes;
+    list.length[0] -= bytes;
+  }
+}
+
+/** Drops all but the first `bytes` bytes. */
+export function truncate(list: SegmentList, bytes: number): void {
+  for (let i = 0; i < list.count; i++) {
+    if (bytes <= list.length[i]) {
+      list.length[i] = bytes;
+      list.count = bytes === 0 ? i : i + 1;
+      return;
+    }
+    bytes -= list.length[i];
+  }
 }
 
 /** Copies the bytes from `offset` on into all of `target`. @returns bytes copied, fewer where the list ends. */
