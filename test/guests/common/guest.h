@@ -34,8 +34,10 @@ void panic(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2
 void check(bool ok, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void check_eq(const char *name, reg got, reg want);
 void checks_done(void) __attribute__((noreturn));
-/* A check of what the SDM says and QEMU's TCG does not do: failing it under TCG (by the CPUID signature) is only noted. */
+/* A check of what the SDM says and QEMU's TCG does not do: failing it under TCG is only noted. */
 void check_not_tcg(bool ok, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+bool under_tcg(void); /* by CPUID's hypervisor signature; for what would wreck the guest there */
 
 /* trap.S and trap.c: all 256 vectors arrive at trap_dispatch(). */
 struct trap_frame {

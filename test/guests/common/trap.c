@@ -40,6 +40,7 @@ void traps_init(void) {
   tss.ss0 = SEL_KERNEL_DATA;
 #endif
   __asm__ volatile("ltr %w0" ::"r"(SEL_TSS));
+  __asm__ volatile("lldt %w0" ::"r"(0));
   pic_init();
 }
 
