@@ -67,6 +67,7 @@ import {
   unary,
 } from './x87-operations.ts';
 import { SW_ES, type X87State } from './x87-state.ts';
+import { f2xm1, fcos, fpatan, fptan, fsin, fsincos, fyl2x, fyl2xp1 } from './x87-transcendental.ts';
 
 /** What one cell of the grid is. */
 export interface X87Form {
@@ -220,10 +221,10 @@ const REGISTER: readonly (readonly (X87Form | Row | null)[])[] = [
       form('FLDZ', loadConstant(0, 0, 0, 0)),
     ),
     each(
-      none,
-      none,
-      none,
-      none,
+      form('F2XM1', f2xm1),
+      form('FYL2X', fyl2x),
+      form('FPTAN', fptan),
+      form('FPATAN', fpatan),
       form('FXTRACT', extractParts),
       form('FPREM1', partialRemainder(true)),
       form('FDECSTP', moveTop(-1)),
@@ -231,11 +232,13 @@ const REGISTER: readonly (readonly (X87Form | Row | null)[])[] = [
     ),
     each(
       form('FPREM', partialRemainder(false)),
-      none,
+      form('FYL2XP1', fyl2xp1),
       form('FSQRT', unary(sqrt)),
-      none,
+      form('FSINCOS', fsincos),
       form('FRNDINT', roundInteger),
       form('FSCALE', scaleBy),
+      form('FSIN', fsin),
+      form('FCOS', fcos),
     ),
   ],
   /* DA */ [

@@ -1,58 +1,24 @@
 /** Every x87 instruction against the host CPU: registers, tags, status, control, memory and EFLAGS, bit for bit. */
 import { describe, expect, test } from 'vitest';
-import { execute, operandBytes, retire, x87Form } from '../../../cpu/fpu/x87.ts';
-import { X87State } from '../../../cpu/fpu/x87-state.ts';
+import { x87Form } from '../../../cpu/fpu/x87.ts';
 import {
   type Batch,
   batch,
   double,
   EFLAGS,
   extended,
-  hex,
   ORACLE_AVAILABLE,
-  RAX,
   Random,
   single,
   X87_IMAGE,
   X87_MEMORY,
 } from './oracle.ts';
+import { COMPARED, describeState, run } from './x87-machine.ts';
 
 const CASES = Number(process.env.FPU_CASES ?? 2000);
-const IMAGE_BYTES = 108;
 
 /** Compared elsewhere: transcendental.test.ts. */
 const TRANSCENDENTAL = /^(F2XM1|FYL2X|FPTAN|FPATAN|FYL2XP1|FSINCOS|FSIN|FCOS)$/;
-
-const layout = { registers: 0, fcw: 128, fsw: 130, ftw: 132, fop: 134, fip: 136, fcs: 144, fds: 146, fdp: 152 };
-const x = new X87State(new ArrayBuffer(256), layout);
-
-/** Loads the state from a FRSTOR image. */
-function restore(image: Uint8Array): void {
-  x.operand.set(image);
-  execute(x, 0xdd, 0x26);
-}
-
-/** Stores the state as FNSAVE does. */
-function save(image: Uint8Array): void {
-  execute(x, 0xdd, 0x36);
-  image.set(x.operand.subarray(0, IMAGE_BYTES));
-  retire(x, 0xdd, 0x36);
-}
-
-/** Runs one instruction of the record as the CPU would. */
-function run(record: Uint8Array, words: Int32Array, opcode: number, modrm: number): void {
-  const image = record.subarray(X87_IMAGE, X87_IMAGE + IMAGE_BYTES);
-  const form = x87Form(opcode, modrm)!;
-  restore(image);
-  x.eflags = words[EFLAGS / 4] & 0x45;
-  x.operand.set(record.subarray(X87_MEMORY, X87_MEMORY + operandBytes(x, form.loads)));
-  execute(x, opcode, modrm);
-  const target = modrm >= 0xc0 ? RAX : X87_MEMORY;
-  record.set(x.operand.subarray(0, x.storeBytes), target);
-  if (form.stores !== 0) retire(x, opcode, modrm);
-  words[EFLAGS / 4] = (words[EFLAGS / 4] & ~0x45) | x.eflags;
-  save(image);
-}
 
 /** Fills the memory operand with what the form reads. */
 function fillOperand(random: Random, input: Batch, index: number, name: string): void {
@@ -123,19 +89,6 @@ for (let opcode = 0xd8; opcode <= 0xdf; opcode++) {
     forms.push([`${form.name} (${opcode.toString(16)} ${modrm.toString(16)})`, opcode, modrm]);
   }
 }
-
-function describeState(bytes: Uint8Array, at: number): string {
-  const image = at + X87_IMAGE;
-  const registers = [0, 1, 2].map((i) => hex(bytes, image + 28 + 10 * i, 10)).join(' ');
-  return `cw ${hex(bytes, image, 2)} sw ${hex(bytes, image + 4, 2)} tw ${hex(bytes, image + 8, 2)} st ${registers} mem ${hex(bytes, at + X87_MEMORY, 10)} ax ${hex(bytes, at + RAX, 2)} fl ${hex(bytes, at + EFLAGS, 1)}`;
-}
-
-/** Byte ranges of a record that have to agree: all but the instruction and operand pointers. */
-const COMPARED = [
-  [RAX, EFLAGS],
-  [X87_IMAGE, X87_IMAGE + 12],
-  [X87_IMAGE + 28, X87_MEMORY + 128],
-];
 
 describe.skipIf(!ORACLE_AVAILABLE)('x87 equals the host CPU', () => {
   test.each(forms)('%s', (_title, opcode, modrm) => {
