@@ -22,7 +22,8 @@ function build(): void {
   renameSync(own, binary);
 }
 
-const MEMORY = 128;
+/** Bytes of memory operand in a record: room for an FXSAVE image, which FXSAVE wants 16-aligned, as it is. */
+export const MEMORY = 512;
 const X87_RECORD = 32 + 112 + MEMORY;
 const SSE_RECORD = 48 + 32 + MEMORY;
 

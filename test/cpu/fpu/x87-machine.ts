@@ -1,20 +1,20 @@
 /** The x87 model, driven by oracle records as the CPU would drive it. */
 import { execute, operandBytes, retire, x87Form } from '../../../cpu/fpu/x87.ts';
 import { X87State } from '../../../cpu/fpu/x87-state.ts';
-import { EFLAGS, hex, RAX, X87_IMAGE, X87_MEMORY } from './oracle.ts';
+import { EFLAGS, hex, MEMORY, RAX, X87_IMAGE, X87_MEMORY } from './oracle.ts';
 
-const IMAGE_BYTES = 108;
+export const IMAGE_BYTES = 108;
 export const layout = { registers: 0, fcw: 128, fsw: 130, ftw: 132, fop: 134, fip: 136, fcs: 144, fds: 146, fdp: 152 };
 export const x = new X87State(new ArrayBuffer(256), layout);
 
 /** Loads the state from a FRSTOR image. */
-function restore(image: Uint8Array): void {
+export function restore(image: Uint8Array): void {
   x.operand.set(image);
   execute(x, 0xdd, 0x26);
 }
 
 /** Stores the state as FNSAVE does. */
-function save(image: Uint8Array): void {
+export function save(image: Uint8Array): void {
   execute(x, 0xdd, 0x36);
   image.set(x.operand.subarray(0, IMAGE_BYTES));
   retire(x, 0xdd, 0x36);
@@ -46,5 +46,5 @@ export function describeState(bytes: Uint8Array, at: number): string {
 export const COMPARED = [
   [RAX, EFLAGS],
   [X87_IMAGE, X87_IMAGE + 12],
-  [X87_IMAGE + 28, X87_MEMORY + 128],
+  [X87_IMAGE + 28, X87_MEMORY + MEMORY],
 ];

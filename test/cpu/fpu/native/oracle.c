@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#define MEMORY 128
+#define MEMORY 512
 
 struct x87_record {
   uint8_t length;
@@ -70,7 +70,7 @@ static uint8_t *emit(uint8_t *at, const void *bytes, size_t count) {
 #define OFFSET(n) (uint8_t)((n) & 0xff), (uint8_t)((n) >> 8), 0, 0
 
 static void run_x87(void) {
-  static struct x87_record r;
+  static struct x87_record r __attribute__((aligned(64)));
   while (fread(&r, sizeof r, 1, stdin) == 1) {
     uint8_t *at = code;
     EMIT(0xff, 0xb7, OFFSET(24), 0x9d);                /* push [rdi+eflags]; popfq */
@@ -87,7 +87,7 @@ static void run_x87(void) {
 }
 
 static void run_sse(void) {
-  static struct sse_record r;
+  static struct sse_record r __attribute__((aligned(64)));
   uint32_t normal = 0x1f80;
   current = &r;
   while (fread(&r, sizeof r, 1, stdin) == 1) {
