@@ -104,18 +104,19 @@ export function operandBytes(type: string, operandSize: number): number {
 const insn = new Insn();
 const decodeBuffer = new Uint8Array(64);
 
-/** Does the project's decoder read `bytes` as this row? */
-function decodesAs(row: OpcodeRow, bytes: Uint8Array, mode64: boolean): boolean {
+/** @returns the row as which the project's decoder reads `bytes`, and the length that it sees. */
+export function decodedRow(bytes: Uint8Array, mode64: boolean): { row: number; length: number } {
   decodeBuffer.fill(0);
   decodeBuffer.set(bytes);
   const length = decode(insn, decodeBuffer, 0, mode64 ? CODE_64 : CODE_32, mode64 ? 8 : 4);
-  return insn.row === row.index && length === bytes.length;
+  return { row: insn.row, length };
 }
 
 /** @returns one of `row`'s encodings, or undefined if what chance chose means another row. */
 export function encode(builder: CaseBuilder, row: OpcodeRow, choices: Choices = {}): Encoded | undefined {
   const encoded = new Encoder(builder, row, choices).encode();
-  return decodesAs(row, encoded.bytes, builder.mode64) ? encoded : undefined;
+  const decoded = decodedRow(encoded.bytes, builder.mode64);
+  return decoded.row === row.index && decoded.length === encoded.bytes.length ? encoded : undefined;
 }
 
 class Encoder {

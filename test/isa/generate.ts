@@ -2,19 +2,21 @@
 import {
   ATTR_CPL0,
   ATTR_END,
+  ATTR_I64,
   ATTR_MMX,
   ATTR_REP,
   ATTR_SSE,
   ATTR_X87,
+  ENTRY_UD,
   type OpcodeRow,
   rows,
 } from '../../cpu/isa/table.ts';
 import { CaseBuilder } from './builder.ts';
 import { RFLAGS_FIXED, RFLAGS_IF, type TestCase } from './case.ts';
-import { rowName, testable } from './coverage.ts';
-import { type Encoded, encode } from './encode.ts';
+import { rowName, testable, untestable } from './coverage.ts';
+import { decodedRow, type Encoded, encode } from './encode.ts';
 import { randomMmx, randomSse, randomX87 } from './fpstate.ts';
-import { CODE } from './layout.ts';
+import { CODE, CS32, CS64 } from './layout.ts';
 import { Rng } from './rng.ts';
 import { fillOperands, prepare } from './special.ts';
 import type { ElementKind } from './values.ts';
@@ -90,6 +92,26 @@ export function single(row: OpcodeRow, mode64: boolean, seed: number): Generated
     if (encoded) return finish(`${rowName(row)}, seed ${seed}`, builder, [{ row, bytes: encoded.bytes }]);
   }
   return undefined;
+}
+
+/**
+ * @returns a case that is #UD whatever its operands: `row` with LOCK where that is not allowed (SDM vol. 2A, LOCK), or in
+ * 64-bit mode although it is invalid there. Undefined where chance found none.
+ */
+export function undefinedForm(row: OpcodeRow, mode64: boolean, seed: number): GeneratedCase | undefined {
+  if (untestable(row, true) && untestable(row, false)) return undefined;
+  // AMD reads LOCK MOV CR0 as MOV CR8.
+  if (row.mnemonic === 'MOV_FROM_CR' || row.mnemonic === 'MOV_TO_CR') return undefined;
+  const valid = single(row, mode64 && !(row.attributes & ATTR_I64), seed);
+  if (!valid) return undefined;
+  const state = valid.state.clone();
+  state.segments[1] = mode64 ? CS64 : CS32;
+  const inValid = valid.instructions[0].bytes;
+  const bytes = valid.state.mode64 === mode64 ? Uint8Array.of(0xf0, ...inValid) : inValid;
+  if (decodedRow(bytes, mode64).row !== ENTRY_UD) return undefined;
+  const instructions = [{ row, bytes }];
+  const code = assemble(valid.codeAddress, instructions);
+  return { ...valid, name: `undefined ${valid.name}`, state, instructions, code };
 }
 
 function instruction(builder: CaseBuilder, row: OpcodeRow): Encoded | undefined {

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rows } from '../../cpu/isa/table.ts';
 import {
   type CaseResult, type CpuState, FX_FCW, FX_FSW, FX_FTW, FX_MXCSR, FX_ST0, FX_XMM0, initialState, type MemoryWord, RSP,
   type TestCase,TRAP_NONE, TRAP_SYSCALL, TRAP_TIMEOUT, 
 } from './case.ts'; // biome-ignore format: names
-import { compare, report, shrink } from './compare.ts';
+import { compare, disassemble, report, shrink } from './compare.ts';
 import { testable, untested } from './coverage.ts';
-import { assemble, sequence, single } from './generate.ts';
+import { assemble, sequence, single, undefinedForm } from './generate.ts';
 import { CODE, CS32, CS64, contents, DATA, DS, HIGH, LOW, READ_ONLY, STACK, UNMAPPED } from './layout.ts';
 import { NativeOracle } from './native/oracle.ts';
 
@@ -279,6 +280,18 @@ describe('generated cases', () => {
     const expected =
       'CALLF CLAC CLI CLTS HLT IN INS INT INT3 INVD INVLPG IRET JMPF LGDT LIDT LLDT LMSW LTR MOV_FROM_CR MOV_FROM_DR MOV_TO_CR MOV_TO_DR OUT OUTS RDMSR RET RETF RSM STAC STI SWAPGS SYSEXIT SYSRET UD0 UD1 UD2 WBINVD WRMSR XSETBV CALL JMP';
     expect([...new Set(never)].filter((name) => !expected.split(' ').includes(name))).toEqual([]);
+  });
+
+  it.each([true, false])('of undefined forms raise #UD (64-bit: %s)', async (mode64) => {
+    const cases = rows.slice(1).flatMap((row) => {
+      const tries = Array.from({ length: 4 }, (_, i) => undefinedForm(row, mode64, row.index * 13 + i));
+      // Cut off by the end of the region, the instruction faults in another way.
+      return tries.filter((c) => c !== undefined).filter((c) => c.code.length === c.instructions[0].bytes.length);
+    });
+    const results = await oracle.run(cases);
+    const wrong = cases.filter((_, i) => results[i].trap !== 6);
+    expect(wrong.map((c) => `${c.name}\n${disassemble(c)}`).join('\n')).toBe('');
+    expect(cases.length).toBeGreaterThan(1500);
   });
 
   it('form sequences, of which most reach their end', async () => {
