@@ -70,9 +70,11 @@ function splitAt(list: SegmentList, offset: number): number {
 }
 
 function insert(list: SegmentList, at: number, address: number, length: number): void {
-  list.address.copyWithin(at + 1, at, list.count);
-  list.length.copyWithin(at + 1, at, list.count);
+  // A loop: lists are short, and copyWithin costs more than a dozen of its steps.
+  for (let i = list.count++; i > at; i--) {
+    list.address[i] = list.address[i - 1];
+    list.length[i] = list.length[i - 1];
+  }
   list.address[at] = address;
   list.length[at] = length;
-  list.count++;
 }

@@ -83,10 +83,12 @@ export class NetReceiveBuffers {
       this.bytes -= this.chainBytes[i];
     }
     dropSegments(this.segments, pieces);
-    this.chainId.copyWithin(0, used, this.chains);
-    this.chainPieces.copyWithin(0, used, this.chains);
-    this.chainBytes.copyWithin(0, used, this.chains);
     this.chains -= used;
+    for (let i = 0; i < this.chains; i++) {
+      this.chainId[i] = this.chainId[i + used];
+      this.chainPieces[i] = this.chainPieces[i + used];
+      this.chainBytes[i] = this.chainBytes[i + used];
+    }
   }
 
   /** Takes one chain. @returns false when there is none that could be used. */
