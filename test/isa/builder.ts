@@ -232,7 +232,12 @@ export class CaseBuilder {
   private segmentPrefix(): number {
     if (!this.mode64) return this.rng.chance(15) ? this.rng.pick(SEGMENT_PREFIXES32) : 0;
     if (this.sequence) return 0;
-    return this.rng.weighted([[0, 80], [0x64, 6], [0x65, 6], [this.rng.pick([0x26, 0x2e, 0x36, 0x3e]), 8]]); // biome-ignore format: weights
+    return this.rng.weighted([
+      [0, 80],
+      [0x64, 6],
+      [0x65, 6],
+      [this.rng.pick([0x26, 0x2e, 0x36, 0x3e]), 8],
+    ]);
   }
 
   /** In 64-bit mode FS and GS have bases, which are chosen here; in 32-bit mode every segment is flat. */

@@ -7,8 +7,23 @@ export const RSP = 4;
 /** Indices into {@link CpuState.segments}. */
 export const SEGMENT_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'] as const;
 export const GPR_NAMES = [
-  'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
-] as const; // biome-ignore format: one row of registers
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+] as const;
 
 export const RFLAGS_IF = 0x200;
 export const RFLAGS_FIXED = 0x002;
@@ -115,7 +130,7 @@ export interface TestCase {
 export const TRAP_NONE = -1;
 /** The code made a system call (SYSCALL, SYSENTER, INT 0x80), which the runner refuses. */
 export const TRAP_SYSCALL = 256;
-/** The code ran for 40 ms or more. */
+/** The code ran for 40 ms of CPU time or more. */
 export const TRAP_TIMEOUT = 257;
 
 export interface CaseResult {

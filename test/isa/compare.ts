@@ -177,10 +177,24 @@ function nearlyEqual32(x: DataView, y: DataView, at: number): boolean {
 }
 
 const FLAG_NAMES: readonly (readonly [number, string])[] = [
-  [0x800, 'OF'], [0x400, 'DF'], [0x80, 'SF'], [0x40, 'ZF'], [0x10, 'AF'], [0x4, 'PF'], [0x1, 'CF'],
-  [0x100, 'TF'], [0x200, 'IF'], [0x3000, 'IOPL'], [0x4000, 'NT'], [0x10000, 'RF'], [0x20000, 'VM'],
-  [0x40000, 'AC'], [0x80000, 'VIF'], [0x100000, 'VIP'], [0x200000, 'ID'],
-]; // biome-ignore format: a row of flags
+  [0x800, 'OF'],
+  [0x400, 'DF'],
+  [0x80, 'SF'],
+  [0x40, 'ZF'],
+  [0x10, 'AF'],
+  [0x4, 'PF'],
+  [0x1, 'CF'],
+  [0x100, 'TF'],
+  [0x200, 'IF'],
+  [0x3000, 'IOPL'],
+  [0x4000, 'NT'],
+  [0x10000, 'RF'],
+  [0x20000, 'VM'],
+  [0x40000, 'AC'],
+  [0x80000, 'VIF'],
+  [0x100000, 'VIP'],
+  [0x200000, 'ID'],
+];
 
 function flagNames(rflags: number): string {
   return FLAG_NAMES.filter(([bit]) => rflags & bit)

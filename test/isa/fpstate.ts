@@ -24,7 +24,15 @@ export function randomX87(image: Uint8Array, rng: Rng): void {
   view.setUint16(FX_FCW, fcw, true);
   view.setUint16(FX_FSW, fsw, true);
   const top = (fsw >> 11) & 7;
-  view.setUint8(FX_FTW, rng.weighted([[0xff, 30], [0, 5], [rng.below(256), 20], [stackOf(rng.below(9), top), 45]])); // biome-ignore format: weights
+  view.setUint8(
+    FX_FTW,
+    rng.weighted([
+      [0xff, 30],
+      [0, 5],
+      [rng.below(256), 20],
+      [stackOf(rng.below(9), top), 45],
+    ]),
+  );
   for (let i = 0; i < 8; i++) {
     const { significand, signExponent } = float80(rng);
     view.setBigUint64(FX_ST0 + i * 16, significand, true);

@@ -1,9 +1,22 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rows } from '../../cpu/isa/table.ts';
 import {
-  type CaseResult, type CpuState, FX_FCW, FX_FSW, FX_FTW, FX_MXCSR, FX_ST0, FX_XMM0, initialState, type MemoryWord, RSP,
-  type TestCase,TRAP_NONE, TRAP_SYSCALL, TRAP_TIMEOUT, 
-} from './case.ts'; // biome-ignore format: names
+  type CaseResult,
+  type CpuState,
+  FX_FCW,
+  FX_FSW,
+  FX_FTW,
+  FX_MXCSR,
+  FX_ST0,
+  FX_XMM0,
+  initialState,
+  type MemoryWord,
+  RSP,
+  type TestCase,
+  TRAP_NONE,
+  TRAP_SYSCALL,
+  TRAP_TIMEOUT,
+} from './case.ts';
 import { compare, disassemble, report, shrink } from './compare.ts';
 import { testable, untested } from './coverage.ts';
 import { assemble, sequence, single, undefinedForm } from './generate.ts';
@@ -111,15 +124,65 @@ describe('the native oracle', () => {
     ['#GP of INT 0x20', [0xcd, 0x20], undefined, { trap: 13, error: 0x102 }],
     ['#GP of a non-canonical address', [0x8b, 0x00], (s) => (s.gpr[0] = 1n << 63n), { trap: 13, error: 0 }],
     ['#SS of a non-canonical stack', [0x58], (s) => (s.gpr[RSP] = 1n << 63n), { trap: 12, error: 0 }],
-    ['#PF of a read', [0x8b, 0x00], (s) => (s.gpr[0] = BigInt(UNMAPPED)), { trap: 14, error: 4, cr2: BigInt(UNMAPPED) }],
-    ['#PF of a write', [0x88, 0x00], (s) => (s.gpr[0] = BigInt(UNMAPPED)), { trap: 14, error: 6, cr2: BigInt(UNMAPPED) }],
-    ['#PF of a write to read-only memory', [0x88, 0x00], (s) => (s.gpr[0] = BigInt(READ_ONLY.address)), { trap: 14, error: 7, cr2: BigInt(READ_ONLY.address) }],
-    ['#PF across the end of a region', [0x48, 0x8b, 0x00], (s) => (s.gpr[0] = BigInt(DATA.address + DATA.length - 3)), { trap: 14, error: 4, cr2: BigInt(DATA.address + DATA.length) }],
-    ['#AC', [0x8b, 0x00], (s) => { s.gpr[0] = BigInt(DATA.address + 1); s.rflags |= 0x40000; }, { trap: 17, error: 0 }],
-    ['#XM', [0xf3, 0x0f, 0x5e, 0xc1], (s) => { s.fxsave.fill(0, FX_MXCSR, FX_MXCSR + 4); }, { trap: 19, error: 0 }],
-    ['#MF', [0x9b], (s) => { s.fxsave.set([0x7e, 3, 0x81, 0x80], FX_FCW); }, { trap: 16, error: 0 }],
-    ['#BR', [0x62, 0x00], (s) => { in32(s); s.gpr[0] = BigInt(DATA.address); }, { trap: 5, error: 0 }],
-  ]; // biome-ignore format: a table
+    [
+      '#PF of a read',
+      [0x8b, 0x00],
+      (s) => (s.gpr[0] = BigInt(UNMAPPED)),
+      { trap: 14, error: 4, cr2: BigInt(UNMAPPED) },
+    ],
+    [
+      '#PF of a write',
+      [0x88, 0x00],
+      (s) => (s.gpr[0] = BigInt(UNMAPPED)),
+      { trap: 14, error: 6, cr2: BigInt(UNMAPPED) },
+    ],
+    [
+      '#PF of a write to read-only memory',
+      [0x88, 0x00],
+      (s) => (s.gpr[0] = BigInt(READ_ONLY.address)),
+      { trap: 14, error: 7, cr2: BigInt(READ_ONLY.address) },
+    ],
+    [
+      '#PF across the end of a region',
+      [0x48, 0x8b, 0x00],
+      (s) => (s.gpr[0] = BigInt(DATA.address + DATA.length - 3)),
+      { trap: 14, error: 4, cr2: BigInt(DATA.address + DATA.length) },
+    ],
+    [
+      '#AC',
+      [0x8b, 0x00],
+      (s) => {
+        s.gpr[0] = BigInt(DATA.address + 1);
+        s.rflags |= 0x40000;
+      },
+      { trap: 17, error: 0 },
+    ],
+    [
+      '#XM',
+      [0xf3, 0x0f, 0x5e, 0xc1],
+      (s) => {
+        s.fxsave.fill(0, FX_MXCSR, FX_MXCSR + 4);
+      },
+      { trap: 19, error: 0 },
+    ],
+    [
+      '#MF',
+      [0x9b],
+      (s) => {
+        s.fxsave.set([0x7e, 3, 0x81, 0x80], FX_FCW);
+      },
+      { trap: 16, error: 0 },
+    ],
+    [
+      '#BR',
+      [0x62, 0x00],
+      (s) => {
+        in32(s);
+        s.gpr[0] = BigInt(DATA.address);
+      },
+      { trap: 5, error: 0 },
+    ],
+  ];
   it.each(faults)('reports %s with the state before the instruction', async (_name, code, change, wanted) => {
     const result = await run([0x90, ...code], change, [{ address: DATA.address, value: 0x0000_0005_0000_0004n }]);
     expect(result).toMatchObject(wanted);
@@ -169,11 +232,20 @@ describe('the native oracle', () => {
     expect(loop.state.gpr[9]).toBe(99n);
   });
 
-  it('survives a loop of several milliseconds', async () => {
-    // dec ecx; jnz: some 10⁸ times, over several ticks but less than the limit would need of one tick each
-    const result = await run([0xff, 0xc9, 0x75, 0xfc], (s) => (s.gpr[1] = 20_000_000n));
-    expect(result).toMatchObject({ trap: TRAP_NONE });
-    expect(result.state.gpr[1]).toBe(0n);
+  it('is not disturbed by the ticks of its timer', async () => {
+    // dec ecx; jnz: some milliseconds each, together many ticks
+    const loop = (s: CpuState) => {
+      s.gpr[1] = 5_000_000n;
+      s.fsBase = 0x1234_5678_9abcn;
+      s.rflags |= 0x40400; // AC, DF
+    };
+    const results = await oracle.run(Array.from({ length: 60 }, () => makeCase([0xff, 0xc9, 0x75, 0xfc], loop)));
+    for (const { trap, state } of results) {
+      expect(trap).toBe(TRAP_NONE);
+      expect(state.gpr[1]).toBe(0n);
+      expect(state.fsBase).toBe(0x1234_5678_9abcn);
+      expect(state.rflags).toBe(0x40646); // and ZF, PF of the last DEC
+    }
   });
 
   it('executes 32-bit code', async () => {
@@ -259,11 +331,13 @@ describe('generated cases', () => {
   it.each([true, false])(
     'exist for every testable row, and the CPU repeats their results (64-bit: %s)',
     async (mode64) => {
-      const cases = testable(mode64).flatMap((row) => Array.from({ length: 6 }, (_, i) => {
-      const testCase = single(row, mode64, row.index * 101 + i);
-      if (!testCase) throw new Error(`no encoding of ${row.mnemonic}`);
-      return testCase;
-    })); // biome-ignore format: nested
+      const cases = testable(mode64).flatMap((row) =>
+        Array.from({ length: 6 }, (_, i) => {
+          const testCase = single(row, mode64, row.index * 101 + i);
+          if (!testCase) throw new Error(`no encoding of ${row.mnemonic}`);
+          return testCase;
+        }),
+      );
       const mismatches = await compare(oracle, oracle, cases);
       expect(mismatches.map((mismatch) => report(mismatch)).join('\n')).toBe('');
     },

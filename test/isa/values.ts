@@ -87,7 +87,7 @@ const F64_NOTABLE = [
   0x380fffffffffffffn,
   0x36a0000000000000n,
   0x3690000000000000n,
-]; // prettier-ignore
+];
 
 export function float64(rng: Rng): bigint {
   switch (rng.below(5)) {

@@ -171,7 +171,7 @@ static struct region regions[16];
 static int region_count;
 static uint64_t code_end;
 static int has_tail; /* Does a JMP to the exit page follow the code? */
-static volatile int ticks; /* of the interval timer, since the case started */
+static volatile int ticks; /* of the interval timer, which counts CPU time, since the case started */
 
 __attribute__((used)) int on_signal(int signal, siginfo_t *info, ucontext_t *context) {
   static const uint8_t order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
@@ -179,7 +179,7 @@ __attribute__((used)) int on_signal(int signal, siginfo_t *info, ucontext_t *con
   (void)info;
   const greg_t *gregs = context->uc_mcontext.gregs;
   uint64_t rip = gregs[REG_RIP];
-  if (signal == SIGALRM) {
+  if (signal == SIGVTALRM) {
     /* The first tick may come at once. Above 4 GiB is this program itself, about to finish the case. */
     if (!in_test || ++ticks < 3 || rip >> 32) return 0;
     result.trap = TRAP_TIMEOUT;
@@ -359,12 +359,12 @@ int main(void) {
   static uint8_t stack[1 << 16];
   stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
   if (sigaltstack(&alternate, 0)) die("sigaltstack");
-  static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGALRM};
+  static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGVTALRM};
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) catch_signal(signals[i]);
   if (prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, restorer, restorer_end - (const uint8_t *)restorer, &in_test))
     die("syscall user dispatch");
   struct itimerval interval = {{0, 20000}, {0, 20000}};
-  if (setitimer(ITIMER_REAL, &interval, 0)) die("setitimer");
+  if (setitimer(ITIMER_VIRTUAL, &interval, 0)) die("setitimer");
   map_exit();
 
   /* One record must fit in half of the input buffer. */
