@@ -17,7 +17,7 @@ static uint64_t mul_div(uint64_t a, uint32_t b, uint32_t c) {
   return low;
 #else
   uint64_t low = (a & 0xffffffff) * b, high = (a >> 32) * b + (low >> 32);
-  uint32_t q1, q0, rest = (high >> 32) % c;
+  uint32_t q1, q0, rest = (uint32_t)(high >> 32) % c;
   __asm__("divl %2" : "=a"(q1), "=d"(rest) : "r"(c), "a"((uint32_t)high), "d"(rest));
   __asm__("divl %2" : "=a"(q0), "=d"(rest) : "r"(c), "a"((uint32_t)low), "d"(rest));
   return (uint64_t)q1 << 32 | q0;

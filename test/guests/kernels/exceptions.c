@@ -124,7 +124,7 @@ static void protection(void) {
   check(vector == GP && trapped.error == 0, "#GP by a non-canonical jump target", "vector %d", vector);
   CHECK_TRAP("#GP by IRET with NT", "pushf; orl $0x4000, (%%rsp); popf; iretq", GP, 0, 9, : :);
   __asm__ volatile("pushf; andl $~0x4000, (%%rsp); popf" ::: "memory", "cc");
-  vector = TRAP("push %%rbp; mov %0, %%rbp; mov (%%rbp), %%al", : : "r"(NON_CANONICAL) : "rax", "memory");
+  vector = TRAP("mov (%%rsp, %0), %%al", : : "r"(NON_CANONICAL) : "rax", "memory");
   check_not_tcg(vector == SS, "#SS by a non-canonical stack address", "vector %d", vector); /* TCG: always #GP */
 }
 
