@@ -187,8 +187,9 @@ export class CaseBuilder {
       [STACK, 8],
       [HIGH, far ? 8 : 0],
       [READ_ONLY, 5],
-      [CODE, 1],
     ]);
+    // Writable code, away from the case's own: behind that the executors need not hold the same bytes.
+    if (rng.chance(1)) return BigInt(CODE.address + 0x400 + rng.below(0x400));
     const aligned = BigInt(region.address + 0x100 + (rng.below(region.length - 0x400) & ~63));
     return rng.weighted<bigint>([
       [aligned, size >= 16 ? 77 : 62],
