@@ -1,0 +1,310 @@
+/**
+ * The vCPU: owns the memory, the generated core and the caches, and runs the guest until something outside is needed.
+ * What instructions do lives in lift/ and helpers/; how exceptions and interrupts are delivered in system/.
+ */
+import type { AccessSize, BusDevice, InterruptController } from '../devices/bus.ts';
+import { BlockCache } from './blocks.ts';
+import { SEG_CS } from './decode/insn.ts';
+import { EXIT_BUDGET, EXIT_EVENT, EXIT_EXCEPTION, EXIT_HALT, EXIT_HOT, EXIT_MISS, EXIT_SHUTDOWN } from './exits.ts';
+import { NO_ERROR_CODE, raise, VECTOR_DB, VECTOR_UD } from './fault.ts';
+import { allHelpers } from './helpers/all.ts';
+import type { Helper } from './helpers/registry.ts';
+import { Mmu } from './mmu/mmu.ts';
+import { MODE_ONE, MODE_TRAP } from './mode.ts';
+import * as r from './record.ts';
+import {
+  gprOffset,
+  RAM_BASE,
+  S_BUDGET,
+  S_DR,
+  S_INTR_PENDING,
+  S_MODE,
+  S_RFLAGS,
+  S_RIP,
+  SEGMENT_BASE,
+  segmentOffset,
+} from './state.ts';
+import { deliverException, deliverInterrupt, deliverNmi } from './system/delivery.ts';
+import { checkUnit, needsHelper } from './system/legality.ts';
+import { resetState } from './system/reset.ts';
+
+/** Ports as the CPU sees them. */
+export interface Ports {
+  read(port: number, size: AccessSize): number;
+  write(port: number, size: AccessSize, value: number): void;
+}
+
+/** What the CPU needs of the machine around it. */
+export interface CpuEnvironment {
+  readonly ports: Ports;
+  /** Physical address space outside RAM. */
+  readonly mmio: BusDevice;
+  readonly interrupts: InterruptController;
+  /** Time-stamp counter now, into `tsc.low` and `tsc.high`. */
+  readonly tsc: { low: number; high: number; read(): void };
+  /** TSC frequency in kHz, for CPUID. */
+  readonly tscKHz: number;
+  /** APIC registers behind MSRs (IA32_APIC_BASE, x2APIC, TSC deadline); absent: such MSRs are #GP. */
+  readonly apic?: ApicRegisters;
+}
+
+export interface ApicRegisters {
+  /** @returns false when the MSR does not exist (#GP). The value is left in `low`/`high`. */
+  readMsr(index: number): boolean;
+  writeMsr(index: number, low: number, high: number): boolean;
+  low: number;
+  high: number;
+  /** CR8: the task priority's upper four bits. */
+  taskPriority: number;
+}
+
+export interface CpuOptions {
+  /** Guest RAM in bytes, a multiple of 4096. */
+  ramSize: number;
+  /** The core module (wasm/interpreter.ts), compiled. */
+  core: WebAssembly.Module;
+}
+
+/** Why `run` returned. */
+export const STOP_BUDGET = 0;
+export const STOP_HALT = 1;
+/** Triple fault or shutdown. */
+export const STOP_SHUTDOWN = 2;
+
+const DR6_BS = 1 << 14;
+
+type RunFunction = (op: number) => number;
+
+export class Cpu {
+  readonly memory: WebAssembly.Memory;
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly i32: Int32Array;
+  readonly ramSize: number;
+  readonly mmu: Mmu;
+  readonly blocks: BlockCache;
+  readonly env: CpuEnvironment;
+  private readonly helpers: (Helper | undefined)[] = allHelpers();
+  private readonly runCore: RunFunction;
+  private readonly flagsFunction: () => number;
+  /** The budget that was left when an event cut it short. */
+  private budgetSaved = 0;
+  private eventRequested = false;
+  /** Interrupts are held off for one more instruction (STI, MOV SS). */
+  interruptShadow = false;
+  /** Base of CS that the jump cache's entries were made with. */
+  private codeBase = 0;
+  nmiPending = false;
+  nmiBlocked = false;
+  halted = false;
+  /** A triple fault stopped the processor. */
+  shutdown = false;
+  /** Instructions executed since the start (double). */
+  instructions = 0;
+
+  constructor(options: CpuOptions, env: CpuEnvironment) {
+    this.env = env;
+    this.ramSize = options.ramSize;
+    const pages = Math.ceil((RAM_BASE + options.ramSize) / 65536);
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    const { buffer } = this.memory;
+    this.u8 = new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.mmu = new Mmu(buffer, options.ramSize, env.mmio);
+    this.blocks = new BlockCache(this.mmu, buffer);
+    this.blocks.needsHelper = needsHelper;
+    this.mmu.onCodeWrite = (address, length) => this.blocks.written(address, length);
+    const instance = new WebAssembly.Instance(options.core, {
+      e: {
+        m: this.memory,
+        helper: (op: number) => this.help(op),
+        load: (size: number) => this.mmu.slowLoad(size),
+        store: (size: number) => this.mmu.slowStore(size),
+      },
+    });
+    this.runCore = instance.exports.run as RunFunction;
+    this.flagsFunction = instance.exports.flags as () => number;
+    this.reset();
+  }
+
+  /** Power-on state (SDM vol. 3A, table 10-1). */
+  reset(): void {
+    this.interruptShadow = false;
+    this.nmiPending = false;
+    this.nmiBlocked = false;
+    this.halted = false;
+    this.shutdown = false;
+    this.blocks.flush();
+    resetState(this);
+  }
+
+  /** Executes the instruction of record `op` by its helper; called by generated code. */
+  private help(op: number): number {
+    try {
+      const row = this.u16[(op + r.R_ROW) >> 1];
+      const helper = this.helpers[row];
+      if (helper === undefined) raise(VECTOR_UD);
+      checkUnit(row, this.i32[S_MODE >> 2]);
+      return helper(this, op);
+    } catch (error) {
+      this.mmu.caught(error);
+      return EXIT_EXCEPTION;
+    }
+  }
+
+  /** All RFLAGS as the guest would see them. */
+  get rflags(): number {
+    return this.i32[S_RFLAGS >> 2] | this.flagsFunction();
+  }
+
+  /** Asks the run loop to look at interrupts at the next block boundary. */
+  requestEvent(): void {
+    if (this.eventRequested) return;
+    this.eventRequested = true;
+    this.i32[S_INTR_PENDING >> 2] = 1;
+    this.budgetSaved = this.i32[S_BUDGET >> 2];
+    this.i32[S_BUDGET >> 2] = -1;
+  }
+
+  /** Bytes of RAM were written by a device. */
+  ramWritten(address: number, length: number): void {
+    this.blocks.written(address, length);
+  }
+
+  /**
+   * Runs up to about `budget` instructions (blocks are not split).
+   * @returns STOP_*; after STOP_HALT only an interrupt makes the guest go on.
+   */
+  run(budget: number): number {
+    const { i32 } = this;
+    i32[S_BUDGET >> 2] = budget;
+    this.eventRequested = false;
+    let stop = -1;
+    while (stop < 0) {
+      if (this.eventRequested) {
+        this.eventRequested = false;
+        i32[S_BUDGET >> 2] = this.budgetSaved;
+      }
+      this.takeInterrupt();
+      if (this.shutdown) stop = STOP_SHUTDOWN;
+      else if (this.halted) stop = STOP_HALT;
+      else if (this.interruptShadow || i32[S_MODE >> 2] & MODE_TRAP) stop = this.runOne();
+      else stop = this.handle(this.runCore(0));
+    }
+    const left = this.eventRequested ? this.budgetSaved : i32[S_BUDGET >> 2];
+    this.instructions += budget - left;
+    return stop;
+  }
+
+  /** Acts on an exit of the core. @returns STOP_*, or -1 to go on. */
+  private handle(code: number): number {
+    switch (code) {
+      case EXIT_MISS:
+        this.miss();
+        return -1;
+      case EXIT_BUDGET:
+        return this.eventRequested ? -1 : STOP_BUDGET;
+      case EXIT_HOT:
+        this.hot();
+        return -1;
+      case EXIT_EXCEPTION:
+        deliverException(this, this.mmu.fault);
+        return -1;
+      case EXIT_HALT:
+        this.halted = true;
+        return -1;
+      case EXIT_EVENT:
+        return -1;
+      case EXIT_SHUTDOWN:
+        return STOP_SHUTDOWN;
+      default:
+        throw new Error(`core returned ${code}`);
+    }
+  }
+
+  /** Runs one instruction: in the shadow of STI or MOV SS, or because RFLAGS.TF asks for a trap behind it. */
+  private runOne(): number {
+    const { i32 } = this;
+    const budget = i32[S_BUDGET >> 2];
+    if (budget <= 0) return STOP_BUDGET;
+    const trap = (i32[S_MODE >> 2] & MODE_TRAP) !== 0;
+    this.interruptShadow = false;
+    // Blocks of this mode are one instruction long; a budget of one stops at the next.
+    i32[S_MODE >> 2] |= MODE_ONE;
+    i32[S_BUDGET >> 2] = 1;
+    let code = this.runCore(0);
+    if (code === EXIT_MISS && i32[S_BUDGET >> 2] === 1 && this.miss()) code = this.runCore(0);
+    i32[S_MODE >> 2] &= ~MODE_ONE;
+    if (this.eventRequested) this.budgetSaved = budget - 1;
+    else i32[S_BUDGET >> 2] = budget - 1;
+    const stop = code === EXIT_BUDGET || code === EXIT_MISS ? -1 : this.handle(code);
+    if (trap && code !== EXIT_EXCEPTION && code !== EXIT_MISS) this.singleStepTrap();
+    return stop;
+  }
+
+  /** #DB after an instruction that ran with RFLAGS.TF: DR6.BS. */
+  private singleStepTrap(): void {
+    this.i32[(S_DR + 6 * 8) >> 2] |= DR6_BS;
+    this.halted = false;
+    this.mmu.fault.vector = VECTOR_DB;
+    this.mmu.fault.errorCode = NO_ERROR_CODE;
+    deliverException(this, this.mmu.fault);
+  }
+
+  /** Delivers a waiting interrupt if the guest takes it now. @returns whether one was taken. */
+  private takeInterrupt(): boolean {
+    if (this.interruptShadow) return false;
+    if (this.nmiPending && !this.nmiBlocked) {
+      this.nmiPending = false;
+      this.halted = false;
+      deliverNmi(this);
+      return true;
+    }
+    const pending = this.env.interrupts.pending();
+    this.i32[S_INTR_PENDING >> 2] = pending || this.nmiPending ? 1 : 0;
+    if (!pending || !(this.i32[S_RFLAGS >> 2] & 0x200)) return false;
+    this.halted = false;
+    deliverInterrupt(this, this.env.interrupts.acknowledge());
+    this.i32[S_INTR_PENDING >> 2] = this.env.interrupts.pending() ? 1 : 0;
+    return true;
+  }
+
+  /** Decodes what stands at RIP. @returns false when fetching it faulted (the exception is delivered). */
+  private miss(): boolean {
+    const { i32 } = this;
+    try {
+      this.blocks.lookup(i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2], i32[S_MODE >> 2]);
+      return true;
+    } catch (error) {
+      this.mmu.caught(error);
+      deliverException(this, this.mmu.fault);
+      return false;
+    }
+  }
+
+  /** CS changed its base, limit or type: what was found by offset alone may be other code. */
+  codeSegmentChanged(): void {
+    const at = segmentOffset(SEG_CS);
+    if (this.i32[(at + SEGMENT_BASE) >> 2] === this.codeBase) return;
+    this.codeBase = this.i32[(at + SEGMENT_BASE) >> 2];
+    this.blocks.flushJumpCache();
+  }
+
+  private hot(): void {}
+
+  // --- register access by TypeScript ----------------------------------------------------------------------------------
+
+  gprLow(n: number): number {
+    return this.i32[gprOffset(n) >> 2];
+  }
+
+  gprHigh(n: number): number {
+    return this.i32[(gprOffset(n) + 4) >> 2];
+  }
+
+  setGpr(n: number, low: number, high: number): void {
+    this.i32[gprOffset(n) >> 2] = low;
+    this.i32[(gprOffset(n) + 4) >> 2] = high;
+  }
+}

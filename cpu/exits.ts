@@ -1,0 +1,25 @@
+/** Why `run` came back to TypeScript: its result. */
+
+/** A stop record was reached (a region's in-place step is done). */
+export const EXIT_STOP = 0;
+/** Regions only: go on, but interpret the instruction at RIP. */
+export const EXIT_INTERPRET = 1;
+/** No operations are known for RIP. */
+export const EXIT_MISS = 2;
+/** The instruction budget is spent. */
+export const EXIT_BUDGET = 3;
+/** The block at RIP has become hot. */
+export const EXIT_HOT = 4;
+/** An exception waits to be delivered (Cpu.fault*), RIP is that of the instruction. */
+export const EXIT_EXCEPTION = 5;
+/** HLT was executed. */
+export const EXIT_HALT = 6;
+/** State changed so that interrupts, mode or pending events must be looked at before going on. */
+export const EXIT_EVENT = 7;
+/** The machine stops (triple fault, shutdown). */
+export const EXIT_SHUTDOWN = 8;
+
+/** Result of a helper: go on with the next operation of the block. */
+export const HELPER_NEXT = 0;
+/** Result of a helper: RIP was set; look it up. Other results are EXIT_* for TypeScript. */
+export const HELPER_JUMP = 1;

@@ -1,0 +1,7 @@
+/** All helpers, by row of the opcode table. */
+import './divide.ts';
+import { type Helper, helpersByRow } from './registry.ts';
+
+export function allHelpers(): (Helper | undefined)[] {
+  return helpersByRow();
+}

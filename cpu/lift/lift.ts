@@ -1,0 +1,27 @@
+/** All definitions of instructions by mnemonic; a mnemonic that has none is a helper alone (helpers/). */
+import { ENTRY_UD, rows } from '../isa/table.ts';
+import { alu } from './alu.ts';
+import { bits } from './bit.ts';
+import type { Lifter } from './lifter.ts';
+import { moves } from './move.ts';
+import { muldiv } from './muldiv.ts';
+import { shifts } from './shift.ts';
+import { stack } from './stack.ts';
+import { strings } from './string.ts';
+
+const definitions: Record<string, (l: Lifter) => void> = {
+  ...alu,
+  ...shifts,
+  ...muldiv,
+  ...bits,
+  ...moves,
+  ...stack,
+  ...strings,
+};
+
+/** The definition of each row of the opcode table; undefined for rows that only a helper executes. */
+export const definitionOf: readonly (((l: Lifter) => void) | undefined)[] = rows.map((row) =>
+  row.index === ENTRY_UD || row.operands.some((operand) => 'PQN'.includes(operand.mode))
+    ? undefined
+    : definitions[row.mnemonic],
+);

@@ -1,0 +1,259 @@
+/**
+ * Memory as instructions see it: linear addresses through the walker to RAM or MMIO, the software TLBs that generated
+ * code probes (state.ts: S_TLB_*), and the slow path for all that those do not allow.
+ *
+ * A TLB entry allows writes only to pages without translated code (page flags), so that self-modifying stores come here.
+ */
+import type { AccessSize, BusDevice } from '../../devices/bus.ts';
+import { GuestFault } from '../fault.ts';
+import {
+  PAGE_SIZE,
+  RAM_BASE,
+  S_MODE,
+  S_PAGE_FLAGS,
+  S_SLOW_ADDRESS,
+  S_SLOW_VALUE,
+  S_TLB_SUPERVISOR,
+  S_TLB_USER,
+  TLB_ADDEND,
+  TLB_ENTRIES,
+  TLB_READ,
+  TLB_STRIDE,
+  TLB_WRITE,
+} from '../state.ts';
+import { ACCESS_FETCH, ACCESS_IMPLICIT, ACCESS_READ, ACCESS_USER, ACCESS_WRITE, walk, walked } from './walk.ts';
+
+/** Flag of the slow load's size argument: the same address will be stored to. */
+const FOR_WRITE = 0x100;
+
+export class Mmu {
+  readonly ramSize: number;
+  readonly u8: Uint8Array;
+  readonly i32: Int32Array;
+  private readonly mmio: BusDevice;
+  /** Told of every write to a page whose flag is set, before it is visible to translated code. */
+  onCodeWrite: (address: number, length: number) => void = () => {};
+  /** The fault that made the last slow access fail. */
+  readonly fault = new GuestFault();
+
+  constructor(buffer: ArrayBufferLike, ramSize: number, mmio: BusDevice) {
+    this.u8 = new Uint8Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.ramSize = ramSize;
+    this.mmio = mmio;
+  }
+
+  /** Empties both TLBs. */
+  flush(): void {
+    this.i32.fill(-1, S_TLB_SUPERVISOR >> 2, (S_TLB_USER + TLB_ENTRIES * TLB_STRIDE) >> 2);
+  }
+
+  /** Drops the entries of one page (INVLPG), in both TLBs. */
+  flushPage(low: number): void {
+    const entry = ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
+    this.i32.fill(-1, (S_TLB_SUPERVISOR + entry) >> 2, (S_TLB_SUPERVISOR + entry + TLB_STRIDE) >> 2);
+    this.i32.fill(-1, (S_TLB_USER + entry) >> 2, (S_TLB_USER + entry + TLB_STRIDE) >> 2);
+  }
+
+  /** Takes the write permission of all entries that reach the page at physical `address` (it now holds code). */
+  protectPage(address: number): void {
+    const { i32 } = this;
+    for (let entry = S_TLB_SUPERVISOR; entry < S_TLB_USER + TLB_ENTRIES * TLB_STRIDE; entry += TLB_STRIDE) {
+      const low = i32[(entry + TLB_WRITE) >> 2];
+      if (low !== -1 && (low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0 === address) {
+        i32[(entry + TLB_WRITE) >> 2] = -1;
+        i32[(entry + TLB_WRITE + 4) >> 2] = -1;
+      }
+    }
+  }
+
+  private get user(): number {
+    return (this.i32[S_MODE >> 2] & 0x300) === 0x300 ? ACCESS_USER : 0;
+  }
+
+  /**
+   * Where an access that stays within one page goes.
+   * @returns the physical address when it is RAM, else -1 (`walked` has the address).
+   */
+  private resolve(low: number, high: number, access: number): number {
+    walk(this, low, high, access);
+    const address = walked.low >>> 0;
+    return walked.high === 0 && address < this.ramSize ? address : -1;
+  }
+
+  /** Enters the page of the last walk into the TLB of this privilege. */
+  private fill(low: number, high: number, address: number, user: number): void {
+    if (walked.guarded) return;
+    const { i32 } = this;
+    const entry = (user !== 0 ? S_TLB_USER : S_TLB_SUPERVISOR) + ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
+    const page = low & -PAGE_SIZE;
+    i32[(entry + TLB_READ) >> 2] = page;
+    i32[(entry + TLB_READ + 4) >> 2] = high;
+    const writable = walked.writable && this.u8[S_PAGE_FLAGS + (address >>> 12)] === 0;
+    i32[(entry + TLB_WRITE) >> 2] = writable ? page : -1;
+    i32[(entry + TLB_WRITE + 4) >> 2] = writable ? high : -1;
+    i32[(entry + TLB_ADDEND) >> 2] = (address & -PAGE_SIZE) - page;
+  }
+
+  /** Slow path of a load: S_SLOW_ADDRESS → S_SLOW_VALUE. @returns nonzero when the guest faulted (see `fault`). */
+  slowLoad(sizeAndFlags: number): number {
+    try {
+      const size = sizeAndFlags & 0xff;
+      const access = (sizeAndFlags & FOR_WRITE ? ACCESS_WRITE : ACCESS_READ) | this.user;
+      this.loadTo(S_SLOW_VALUE, this.i32[S_SLOW_ADDRESS >> 2], this.i32[(S_SLOW_ADDRESS + 4) >> 2], size, access);
+      return 0;
+    } catch (error) {
+      return this.caught(error);
+    }
+  }
+
+  /** Slow path of a store: S_SLOW_VALUE → S_SLOW_ADDRESS. */
+  slowStore(size: number): number {
+    try {
+      const access = ACCESS_WRITE | this.user;
+      this.storeFrom(S_SLOW_VALUE, this.i32[S_SLOW_ADDRESS >> 2], this.i32[(S_SLOW_ADDRESS + 4) >> 2], size, access);
+      return 0;
+    } catch (error) {
+      return this.caught(error);
+    }
+  }
+
+  /** Notes a guest's fault; anything else is an error of ours and goes on. */
+  caught(error: unknown): number {
+    if (!(error instanceof GuestFault)) throw error;
+    this.fault.vector = error.vector;
+    this.fault.errorCode = error.errorCode;
+    this.fault.addressLow = error.addressLow;
+    this.fault.addressHigh = error.addressHigh;
+    return 1;
+  }
+
+  /** Copies `size` bytes from a linear address to offset `to` of the memory. */
+  private loadTo(to: number, low: number, high: number, size: number, access: number): void {
+    const room = PAGE_SIZE - (low & (PAGE_SIZE - 1));
+    if (size > room) {
+      // Both pages must be readable before anything counts; a load has no effect, so in order is enough.
+      this.loadTo(to, low, high, room, access);
+      const next = (low + room) | 0;
+      this.loadTo(to + room, next, next === 0 ? (high + 1) | 0 : high, size - room, access);
+      return;
+    }
+    const address = this.resolve(low, high, access);
+    if (address < 0) this.loadMmio(to, walked.low >>> 0, walked.high, size);
+    else {
+      const from = RAM_BASE + address;
+      for (let i = 0; i < size; i++) this.u8[to + i] = this.u8[from + i];
+      this.fill(low, high, address, access & ACCESS_USER);
+    }
+  }
+
+  private storeFrom(from: number, low: number, high: number, size: number, access: number): void {
+    const room = PAGE_SIZE - (low & (PAGE_SIZE - 1));
+    if (size > room) {
+      const next = (low + room) | 0;
+      const nextHigh = next === 0 ? (high + 1) | 0 : high;
+      // The second page first asks for permission: a fault there must leave the first one unwritten.
+      walk(this, low, high, access);
+      walk(this, next, nextHigh, access);
+      this.storeFrom(from, low, high, room, access);
+      this.storeFrom(from + room, next, nextHigh, size - room, access);
+      return;
+    }
+    const address = this.resolve(low, high, access);
+    if (address < 0) this.storeMmio(from, walked.low >>> 0, walked.high, size);
+    else {
+      this.fill(low, high, address, access & ACCESS_USER);
+      const to = RAM_BASE + address;
+      for (let i = 0; i < size; i++) this.u8[to + i] = this.u8[from + i];
+      if (this.u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) this.onCodeWrite(address, size);
+    }
+  }
+
+  /** Device memory: pieces of 4, 2 or 1 bytes in ascending order. */
+  private loadMmio(to: number, address: number, high: number, size: number): void {
+    for (let i = 0; i < size; ) {
+      const piece: AccessSize = size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
+      let value = high === 0 ? this.mmio.read(address + i, piece) : 0xffffffff;
+      for (let k = 0; k < piece; k++, value >>>= 8) this.u8[to + i + k] = value;
+      i += piece;
+    }
+  }
+
+  private storeMmio(from: number, address: number, high: number, size: number): void {
+    for (let i = 0; i < size; ) {
+      const piece: AccessSize = size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
+      let value = 0;
+      for (let k = piece - 1; k >= 0; k--) value = value * 256 + this.u8[from + i + k];
+      if (high === 0) this.mmio.write(address + i, piece, value);
+      i += piece;
+    }
+  }
+
+  // --- accessors for helpers; they throw GuestFault ------------------------------------------------------------------
+
+  private readonly scratch = S_SLOW_VALUE;
+
+  /** Loads `size` (1, 2, 4) bytes, unsigned. */
+  read(low: number, high: number, size: AccessSize): number {
+    this.loadTo(this.scratch, low, high, size, ACCESS_READ | this.user);
+    return this.scratchValue(size);
+  }
+
+  /** A read that the CPU itself makes as supervisor (descriptor tables, TSS). */
+  readSystem(low: number, high: number, size: AccessSize): number {
+    this.loadTo(this.scratch, low, high, size, ACCESS_READ | ACCESS_IMPLICIT);
+    return this.scratchValue(size);
+  }
+
+  private scratchValue(size: AccessSize): number {
+    if (size === 1) return this.u8[this.scratch];
+    if (size === 2) return this.u8[this.scratch] | (this.u8[this.scratch + 1] << 8);
+    return this.i32[this.scratch >> 2] >>> 0;
+  }
+
+  write(low: number, high: number, size: AccessSize, value: number): void {
+    this.i32[this.scratch >> 2] = value;
+    this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | this.user);
+  }
+
+  writeSystem(low: number, high: number, size: AccessSize, value: number): void {
+    this.i32[this.scratch >> 2] = value;
+    this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | ACCESS_IMPLICIT);
+  }
+
+  /** Copies `length` guest bytes to offset `to` of the memory (state block), or from there. */
+  copyIn(to: number, low: number, high: number, length: number): void {
+    this.loadTo(to, low, high, length, ACCESS_READ | this.user);
+  }
+
+  copyOut(from: number, low: number, high: number, length: number): void {
+    this.storeFrom(from, low, high, length, ACCESS_WRITE | this.user);
+  }
+
+  /** Checks that `length` bytes may be accessed without touching them. */
+  probe(low: number, high: number, length: number, write: boolean): void {
+    const access = (write ? ACCESS_WRITE : ACCESS_READ) | this.user;
+    walk(this, low, high, access);
+    const room = PAGE_SIZE - (low & (PAGE_SIZE - 1));
+    for (let done = room; done < length; done += PAGE_SIZE) {
+      const next = (low + done) | 0;
+      walk(this, next, next >>> 0 < low >>> 0 ? (high + 1) | 0 : high, access);
+    }
+  }
+
+  /**
+   * Physical RAM address of a linear address for runs of bytes within its page (REP); -1 for device memory.
+   * Enters the TLB, so the permission is the same as generated code would find.
+   */
+  translate(low: number, high: number, write: boolean): number {
+    const { user } = this;
+    const address = this.resolve(low, high, (write ? ACCESS_WRITE : ACCESS_READ) | user);
+    if (address >= 0) this.fill(low, high, address, user);
+    return address;
+  }
+
+  /** Physical address of a code byte; -1 when it is not RAM. */
+  translateFetch(low: number, high: number): number {
+    return this.resolve(low, high, ACCESS_FETCH | this.user);
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * The page walker (Intel SDM vol. 3A ch. 4): linear → physical for no paging, 32-bit, PAE and 4-level paging, with
+ * permissions and accessed/dirty bits. Results stand in `walked`; faults are thrown.
+ */
+import { PF_FETCH, PF_PRESENT, PF_RESERVED, PF_USER, PF_WRITE, raise, raisePageFault, VECTOR_GP } from '../fault.ts';
+import { RAM_BASE, S_CR0, S_CR3, S_CR4, S_EFER, S_RFLAGS } from '../state.ts';
+
+export const ACCESS_READ = 0;
+export const ACCESS_WRITE = PF_WRITE;
+export const ACCESS_FETCH = PF_FETCH;
+/** The access is made at CPL 3. */
+export const ACCESS_USER = PF_USER;
+/** Supervisor access that SMAP always checks (descriptor tables …) — explicit ones obey RFLAGS.AC. */
+export const ACCESS_IMPLICIT = 0x100;
+
+const CR0_WP = 1 << 16;
+const CR0_PG = 1 << 31;
+const CR4_PSE = 1 << 4;
+const CR4_PAE = 1 << 5;
+const CR4_SMEP = 1 << 20;
+const CR4_SMAP = 1 << 21;
+const EFER_LMA = 1 << 10;
+const EFER_NXE = 1 << 11;
+const RFLAGS_AC = 1 << 18;
+
+const PTE_P = 1 << 0;
+const PTE_W = 1 << 1;
+const PTE_U = 1 << 2;
+const PTE_A = 1 << 5;
+const PTE_D = 1 << 6;
+const PTE_PS = 1 << 7;
+const PTE_G = 1 << 8;
+/** NX in the upper half of an entry. */
+const PTE_NX = 1 << 31;
+/** Physical address bits above 39 (MAXPHYADDR 40) in the upper half. */
+const RESERVED_HIGH = 0x000fff00;
+
+/** Result of the last successful walk. */
+export const walked = {
+  /** Physical address, low and high 32 bits (unsigned low as int32). */
+  low: 0,
+  high: 0,
+  /** May this page also be written by such an access, and is its dirty bit set? */
+  writable: false,
+  global: false,
+  /** Size of the page in bytes. */
+  pageSize: 4096,
+  /** User page that a supervisor reaches only while SMAP allows: must not be cached. */
+  guarded: false,
+};
+
+/** The part of the CPU that the walker needs: the whole memory as int32 words, and the size of RAM. */
+export interface WalkContext {
+  readonly i32: Int32Array;
+  readonly ramSize: number;
+}
+
+/** Translates the linear address for an access ACCESS_*. @throws GuestFault (#PF; #GP(0) when not canonical). */
+export function walk(c: WalkContext, low: number, high: number, access: number): void {
+  const { i32 } = c;
+  const cr0 = i32[S_CR0 >> 2];
+  if (!(cr0 & CR0_PG)) {
+    walked.low = low;
+    walked.high = high;
+    walked.writable = true;
+    walked.global = false;
+    walked.guarded = false;
+    walked.pageSize = 4096;
+    return;
+  }
+  const cr4 = i32[S_CR4 >> 2];
+  const long = i32[S_EFER >> 2] & EFER_LMA;
+  if (long && high !== (high << 16) >> 16) raise(VECTOR_GP, 0);
+  if (!(cr4 & CR4_PAE)) walk32(c, low, access, cr0, cr4);
+  else walkPae(c, low, high, access, cr0, cr4, long !== 0);
+}
+
+function fault(access: number, code: number, low: number, high: number): never {
+  // The fetch bit is reported only where fetches can be told apart (NX or SMEP on); harmless otherwise.
+  raisePageFault(code | (access & (PF_WRITE | PF_USER | PF_FETCH)), low, high);
+}
+
+/** Reads the word of a paging structure; outside RAM it reads as absent. */
+function entryWord(c: WalkContext, address: number): number {
+  return address + 4 <= c.ramSize ? c.i32[(RAM_BASE + address) >>> 2] : 0;
+}
+
+function setEntryBits(c: WalkContext, address: number, bits: number): void {
+  if (address + 4 <= c.ramSize) c.i32[(RAM_BASE + address) >>> 2] |= bits;
+}
+
+/** Checks the joint permissions; `writableBits`, `userBits`: all levels allow it. */
+function check(
+  c: WalkContext,
+  access: number,
+  writable: boolean,
+  user: boolean,
+  nx: boolean,
+  cr0: number,
+  cr4: number,
+  low: number,
+  high: number,
+): void {
+  walked.guarded = false;
+  if (access & PF_FETCH && nx) fault(access, PF_PRESENT, low, high);
+  if (access & PF_USER) {
+    if (!user || (access & PF_WRITE && !writable)) fault(access, PF_PRESENT, low, high);
+  } else {
+    if (user) {
+      if (access & PF_FETCH && cr4 & CR4_SMEP) fault(access, PF_PRESENT, low, high);
+      if (cr4 & CR4_SMAP && !(access & PF_FETCH)) {
+        if (access & ACCESS_IMPLICIT || !(c.i32[S_RFLAGS >> 2] & RFLAGS_AC)) fault(access, PF_PRESENT, low, high);
+        walked.guarded = true;
+      }
+    }
+    if (access & PF_WRITE && !writable && cr0 & CR0_WP) fault(access, PF_PRESENT, low, high);
+  }
+}
+
+function mayWrite(access: number, writable: boolean, dirty: boolean, cr0: number): boolean {
+  return dirty && (writable || (!(access & PF_USER) && !(cr0 & CR0_WP)));
+}
+
+/** 32-bit paging, 4 KiB and 4 MiB pages (SDM 4.3). */
+function walk32(c: WalkContext, low: number, access: number, cr0: number, cr4: number): void {
+  const pdeAddress = (c.i32[S_CR3 >> 2] & 0xfffff000) + ((low >>> 22) << 2);
+  const pde = entryWord(c, pdeAddress >>> 0);
+  if (!(pde & PTE_P)) fault(access & ~PF_FETCH, 0, low, 0);
+  const write = access & PF_WRITE;
+  const plain = (access & ~PF_FETCH) | (cr4 & CR4_SMEP ? access & PF_FETCH : 0);
+  if (pde & PTE_PS && cr4 & CR4_PSE) {
+    check(c, plain, (pde & PTE_W) !== 0, (pde & PTE_U) !== 0, false, cr0, cr4, low, 0);
+    setEntryBits(c, pdeAddress >>> 0, PTE_A | (write ? PTE_D : 0));
+    walked.low = (pde & 0xffc00000) | (low & 0x3fffff);
+    walked.high = (pde >>> 13) & 0xff;
+    walked.pageSize = 0x400000;
+    walked.global = (pde & PTE_G) !== 0;
+    walked.writable = mayWrite(access, (pde & PTE_W) !== 0, write !== 0 || (pde & PTE_D) !== 0, cr0);
+    return;
+  }
+  const pteAddress = (pde & 0xfffff000) + (((low >>> 12) & 0x3ff) << 2);
+  const pte = entryWord(c, pteAddress >>> 0);
+  if (!(pte & PTE_P)) fault(plain, 0, low, 0);
+  const both = pde & pte;
+  check(c, plain, (both & PTE_W) !== 0, (both & PTE_U) !== 0, false, cr0, cr4, low, 0);
+  setEntryBits(c, pdeAddress >>> 0, PTE_A);
+  setEntryBits(c, pteAddress >>> 0, PTE_A | (write ? PTE_D : 0));
+  walked.low = (pte & 0xfffff000) | (low & 0xfff);
+  walked.high = 0;
+  walked.pageSize = 4096;
+  walked.global = (pte & PTE_G) !== 0;
+  walked.writable = mayWrite(access, (both & PTE_W) !== 0, write !== 0 || (pte & PTE_D) !== 0, cr0);
+}
+
+const entryAddresses = new Float64Array(4);
+
+/** PAE (three levels) and 4-level paging (SDM 4.4, 4.5), 4 KiB, 2 MiB and 1 GiB pages. */
+function walkPae(
+  c: WalkContext,
+  low: number,
+  high: number,
+  access: number,
+  cr0: number,
+  cr4: number,
+  long: boolean,
+): void {
+  const { i32 } = c;
+  const nxe = (i32[S_EFER >> 2] & EFER_NXE) !== 0;
+  const seen = nxe || cr4 & CR4_SMEP ? access : access & ~PF_FETCH;
+  let table = (i32[S_CR3 >> 2] & (long ? 0xfffff000 : 0xffffffe0)) >>> 0;
+  if (long && i32[(S_CR3 >> 2) + 1] & 0xff) table = c.ramSize; // above RAM: reads as absent
+  let writable = PTE_W;
+  let user = PTE_U;
+  let nx = 0;
+  const top = long ? 3 : 2;
+  for (let level = top; ; level--) {
+    let index: number;
+    if (level === 3) index = (high >>> 7) & 511;
+    else if (level === 2) index = long ? ((high & 0x7f) << 2) | (low >>> 30) : low >>> 30;
+    else index = (low >>> (12 + 9 * level)) & 511;
+    const address = table + index * 8;
+    entryAddresses[level] = address;
+    const entry = entryWord(c, address);
+    const entryHigh = entryWord(c, address + 4);
+    if (!(entry & PTE_P)) fault(seen, 0, low, high);
+    const pdpte = !long && level === 2;
+    // Reserved: physical bits beyond MAXPHYADDR, NX without EFER.NXE, PS in a PML4 entry.
+    if (
+      entryHigh & RESERVED_HIGH ||
+      (!nxe && entryHigh & PTE_NX) ||
+      (level === 3 && entry & PTE_PS) ||
+      (pdpte && (entry & 0x1e6 || entryHigh & PTE_NX))
+    )
+      fault(seen, PF_PRESENT | PF_RESERVED, low, high);
+    if (!pdpte) {
+      writable &= entry;
+      user &= entry;
+      nx |= entryHigh & PTE_NX;
+    }
+    const leaf = level === 0 || (entry & PTE_PS && !pdpte && level < 3);
+    if (!leaf) {
+      table = (entry & 0xfffff000) >>> 0;
+      if (entryHigh & 0xff) table = c.ramSize;
+      continue;
+    }
+    const mask = level === 0 ? 0xfff : level === 1 ? 0x1fffff : 0x3fffffff;
+    if (level > 0 && entry & mask & ~0x1fff) fault(seen, PF_PRESENT | PF_RESERVED, low, high);
+    check(c, seen, writable !== 0, user !== 0, nx !== 0, cr0, cr4, low, high);
+    const write = access & PF_WRITE;
+    for (let l = top; l > level; l--) if (long || l !== 2) setEntryBits(c, entryAddresses[l], PTE_A);
+    setEntryBits(c, address, PTE_A | (write ? PTE_D : 0));
+    walked.low = (entry & 0xfffff000 & ~mask) | (low & mask);
+    walked.high = entryHigh & 0xff;
+    walked.pageSize = mask + 1;
+    walked.global = (entry & PTE_G) !== 0;
+    walked.writable = mayWrite(access, writable !== 0, write !== 0 || (entry & PTE_D) !== 0, cr0);
+    return;
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * Layout of the machine's one WebAssembly memory (Design §3): the vCPU's state block at fixed low offsets, its tables,
+ * and guest RAM last. The single table of these offsets; TypeScript, WebAssembly and JavaScript code all use it.
+ * All offsets are bytes from the start of the memory.
+ */
+
+/** General registers RAX…R15 in encoding order, 8 bytes each. */
+export const S_GPR = 0x100;
+/** Eight bytes that are always zero: base, index or segment base of an address that has none. */
+export const S_ZERO = 0x180;
+/** i64 linear address computed ahead of an instruction (interpreter's EA pre-operation). */
+export const S_EA = 0x188;
+/** i64 instruction pointer of the next instruction. */
+export const S_RIP = 0x190;
+
+/** Lazy status flags: a CC_* kind (i32) and its operands (i64, sign-extended from the operation's width). */
+export const S_CC_OP = 0x198;
+export const S_CC_A = 0x1a0;
+export const S_CC_B = 0x1a8;
+export const S_CC_RES = 0x1b0;
+/** i32: RFLAGS without the six status flags (bit 1 set). */
+export const S_RFLAGS = 0x1b8;
+
+/** i32: instructions that may run until the run loop wants control again; may go below zero. */
+export const S_BUDGET = 0x1bc;
+/** i32: nonzero while an interrupt waits for RFLAGS.IF (or its shadow); makes STI and POPF take their slow path. */
+export const S_INTR_PENDING = 0x1c0;
+/** i32: nonzero when MXCSR lets SSE arithmetic run as plain IEEE operations (round to nearest, PE already set …). */
+export const S_SSE_FAST = 0x1c4;
+/** i32: the mode word (mode.ts): all that decoding and block identity depend on besides the address. */
+export const S_MODE = 0x1c8;
+/** i32: offset of the TLB in use (S_TLB_SUPERVISOR or S_TLB_USER). */
+export const S_TLB_BASE = 0x1cc;
+/** i32: EXIT_* detail of the last exit to TypeScript, and the operation or block that exited. */
+export const S_EXIT_OP = 0x1d0;
+/** i32: record of the block that is running (for its instruction pointer on a slow path). */
+export const S_CURRENT_OP = 0x1d4;
+/** Mailbox of the slow memory path: i64 linear address, 16 bytes of value. */
+export const S_SLOW_ADDRESS = 0x1d8;
+export const S_SLOW_VALUE = 0x1e0;
+
+/** Direct mode (Design §4): i64 lowest address and i64 length of the window mapped 1:1; length 0 turns it off. */
+export const S_DIRECT_LOW = 0x1f0;
+export const S_DIRECT_LENGTH = 0x1f8;
+
+/** Segment registers ES CS SS DS FS GS, then LDTR and TR: SEGMENT_STRIDE bytes each. */
+export const S_SEGMENTS = 0x200;
+export const SEGMENT_STRIDE = 32;
+/** Within a segment: i64 base. */
+export const SEGMENT_BASE = 0;
+/** u32 limit in bytes (granularity applied). */
+export const SEGMENT_LIMIT = 8;
+/** u32 descriptor attributes: bits 8…15 and 20…23 of the descriptor's second dword, in place. */
+export const SEGMENT_ATTR = 12;
+/** u16 selector. */
+export const SEGMENT_SELECTOR = 16;
+/** u32: 1 when every access needs a limit or type check (not a flat, writable segment). */
+export const SEGMENT_CHECKED = 20;
+export const SEGMENT_LDTR = 6;
+export const SEGMENT_TR = 7;
+
+/** i64 base, u32 limit each. */
+export const S_GDTR = 0x300;
+export const S_IDTR = 0x310;
+
+/** Control registers, i64 each. */
+export const S_CR0 = 0x320;
+export const S_CR2 = 0x328;
+export const S_CR3 = 0x330;
+export const S_CR4 = 0x338;
+export const S_CR8 = 0x340;
+export const S_EFER = 0x348;
+export const S_XCR0 = 0x350;
+/** Debug registers DR0…DR7, i64 each. */
+export const S_DR = 0x358;
+/** Model-specific registers kept as plain i64 values. */
+export const S_STAR = 0x398;
+export const S_LSTAR = 0x3a0;
+export const S_CSTAR = 0x3a8;
+export const S_SFMASK = 0x3b0;
+export const S_KERNEL_GS_BASE = 0x3b8;
+export const S_TSC_AUX = 0x3c0;
+export const S_SYSENTER_CS = 0x3c8;
+export const S_SYSENTER_ESP = 0x3d0;
+export const S_SYSENTER_EIP = 0x3d8;
+export const S_PAT = 0x3e0;
+export const S_MISC_ENABLE = 0x3e8;
+/** i64 added to the clock's TSC. */
+export const S_TSC_OFFSET = 0x3f0;
+
+/** XMM0…XMM15, 16 bytes each. */
+export const S_XMM = 0x400;
+/** u32 MXCSR. */
+export const S_MXCSR = 0x500;
+/** x87 registers R0…R7 in physical order, 16 bytes each (64-bit significand, then 16-bit sign and exponent). */
+export const S_X87 = 0x510;
+/** u16 each: control word, status word (with TOP), abridged tag word (one bit per physical register: not empty). */
+export const S_FCW = 0x590;
+export const S_FSW = 0x592;
+export const S_FTW = 0x594;
+/** u16 last opcode; i64 last instruction and data pointer; u16 their selectors. */
+export const S_FOP = 0x596;
+export const S_FIP = 0x598;
+export const S_FDP = 0x5a0;
+export const S_FCS = 0x5a8;
+export const S_FDS = 0x5aa;
+
+/** Software TLBs: TLB_ENTRIES entries of TLB_STRIDE bytes for supervisor and for user accesses. */
+export const S_TLB_SUPERVISOR = 0x10000;
+export const S_TLB_USER = 0x14000;
+export const TLB_ENTRIES = 512;
+export const TLB_STRIDE = 32;
+/** Within an entry: i64 page address whose reads (writes) are allowed, or TLB_NEVER; i32 added to the address. */
+export const TLB_READ = 0;
+export const TLB_WRITE = 8;
+export const TLB_ADDEND = 16;
+/** Matches no page address: its low bits are set. */
+export const TLB_NEVER_LOW = -1;
+
+/** Jump cache: JUMP_ENTRIES entries of JUMP_STRIDE bytes, indexed by a hash of RIP. */
+export const S_JUMP_CACHE = 0x20000;
+export const JUMP_ENTRIES = 4096;
+export const JUMP_STRIDE = 32;
+/** Within an entry: i64 RIP, i32 mode word, i32 first operation (0: none), i32 region's table index (0: none). */
+export const JUMP_RIP = 0;
+export const JUMP_MODE = 8;
+export const JUMP_OP = 12;
+export const JUMP_REGION = 16;
+
+/** One byte per 4 KiB page of RAM: nonzero when translations depend on its contents (stores take the slow path). */
+export const S_PAGE_FLAGS = 0x40000;
+
+/** Pre-decoded operations (record.ts). */
+export const S_OPS = 0x140000;
+export const S_OPS_END = 0xf00000;
+
+/** Guest RAM: guest physical address 0. */
+export const RAM_BASE = 0x1000000;
+
+export const PAGE_SIZE = 4096;
+
+/** Byte offset of the 64-bit general register `n`. */
+export function gprOffset(n: number): number {
+  return S_GPR + n * 8;
+}
+
+/** Byte offset of segment `n` (SEG_* of decode/insn.ts). */
+export function segmentOffset(n: number): number {
+  return S_SEGMENTS + n * SEGMENT_STRIDE;
+}
+
+/**
+ * Kinds of lazy flags (S_CC_OP). A, B and RES are sign-extended to 64 bits from the operation's width, which keeps
+ * signed and unsigned order, so the kinds need no width.
+ */
+/** All six flags stand in B at their RFLAGS positions. */
+export const CC_EXPLICIT = 0;
+/** ZF SF PF from RES; CF OF AF stand in B at their RFLAGS positions. */
+export const CC_RESULT = 1;
+/** RES = A + B. */
+export const CC_ADD = 2;
+/** RES = A - B. */
+export const CC_SUB = 3;
+/** ZF SF PF from RES; CF = OF = AF = 0. */
+export const CC_LOGIC = 4;

@@ -1,0 +1,373 @@
+/**
+ * Delivery of exceptions and interrupts through the IDT (Intel SDM vol. 3A ch. 6): real mode, protected mode with stack
+ * switch, long mode with IST; double and triple fault.
+ */
+import type { Cpu } from '../cpu.ts';
+import { SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS } from '../decode/insn.ts';
+import {
+  GuestFault,
+  NO_ERROR_CODE,
+  raise,
+  VECTOR_DB,
+  VECTOR_DE,
+  VECTOR_DF,
+  VECTOR_GP,
+  VECTOR_NMI,
+  VECTOR_NP,
+  VECTOR_PF,
+  VECTOR_SS,
+  VECTOR_TS,
+} from '../fault.ts';
+import { setRflags } from '../helpers/flags.ts';
+import { MODE_PROTECTED } from '../mode.ts';
+import {
+  gprOffset,
+  S_CR2,
+  S_IDTR,
+  S_MODE,
+  S_RIP,
+  SEGMENT_ATTR,
+  SEGMENT_BASE,
+  SEGMENT_LIMIT,
+  SEGMENT_SELECTOR,
+  SEGMENT_TR,
+  segmentOffset,
+} from '../state.ts';
+import {
+  cacheSegment,
+  checkStackSegment,
+  descriptor,
+  dplOf,
+  isLong,
+  readDescriptor,
+  setDescriptorBits,
+  TYPE_ACCESSED,
+  TYPE_CODE,
+  TYPE_CONFORMING,
+} from './descriptors.ts';
+import { ATTR_DB, ATTR_L, ATTR_PRESENT, ATTR_S, currentPrivilegeLevel, updateMode } from './mode-word.ts';
+
+const RFLAGS_TF = 0x100;
+const RFLAGS_IF = 0x200;
+const RFLAGS_NT = 0x4000;
+const RFLAGS_RF = 0x10000;
+const RFLAGS_VM = 0x20000;
+
+const GATE_TASK = 5;
+const GATE_INT16 = 6;
+const GATE_TRAP16 = 7;
+const GATE_INT32 = 14;
+const GATE_TRAP32 = 15;
+
+/** What raised an event: decides the gate's DPL check and the error code's EXT bit. */
+const SOURCE_EXTERNAL = 0;
+export const SOURCE_SOFTWARE = 1;
+
+const RSP = gprOffset(4);
+
+/** Delivers an external interrupt. Faults on the way are delivered in turn. */
+export function deliverInterrupt(cpu: Cpu, vector: number): void {
+  attempt(cpu, vector, NO_ERROR_CODE, SOURCE_EXTERNAL);
+}
+
+export function deliverNmi(cpu: Cpu): void {
+  cpu.nmiBlocked = true;
+  attempt(cpu, VECTOR_NMI, NO_ERROR_CODE, SOURCE_EXTERNAL);
+}
+
+/** A software interrupt (INT n, INT3, INTO, INT1) whose return address RIP already holds. Throws GuestFault. */
+export function softwareInterrupt(cpu: Cpu, vector: number): void {
+  deliver(cpu, vector, NO_ERROR_CODE, SOURCE_SOFTWARE);
+}
+
+const first = new GuestFault();
+
+/** Delivers a guest's exception, RIP being that of the faulting instruction. @returns false on a triple fault. */
+export function deliverException(cpu: Cpu, fault: GuestFault): boolean {
+  first.vector = fault.vector;
+  first.errorCode = fault.errorCode;
+  if (fault.vector === VECTOR_PF) setCr2(cpu, fault);
+  return attempt(cpu, first.vector, first.errorCode, SOURCE_EXTERNAL);
+}
+
+function setCr2(cpu: Cpu, fault: GuestFault): void {
+  cpu.i32[S_CR2 >> 2] = fault.addressLow;
+  cpu.i32[(S_CR2 + 4) >> 2] = fault.addressHigh;
+}
+
+/** Delivers; a fault on the way is delivered instead, or becomes a double fault, or a shutdown (table 6-5). */
+function attempt(cpu: Cpu, vector: number, errorCode: number, source: number): boolean {
+  for (;;) {
+    try {
+      deliver(cpu, vector, errorCode, source);
+      return true;
+    } catch (error) {
+      cpu.mmu.caught(error);
+      const next = cpu.mmu.fault;
+      if (vector === VECTOR_DF) {
+        cpu.shutdown = true;
+        return false;
+      }
+      const external = source === SOURCE_EXTERNAL && !isException(vector);
+      if (!external && escalates(vector, next.vector)) {
+        if (next.vector === VECTOR_PF) setCr2(cpu, next);
+        vector = VECTOR_DF;
+        errorCode = 0;
+      } else {
+        if (next.vector === VECTOR_PF) setCr2(cpu, next);
+        vector = next.vector;
+        errorCode = next.errorCode;
+      }
+      source = SOURCE_EXTERNAL;
+    }
+  }
+}
+
+function isException(vector: number): boolean {
+  return vector < 32 && vector !== VECTOR_NMI;
+}
+
+/** Contributory exceptions and page faults on top of each other make a double fault. */
+function escalates(vector: number, next: number): boolean {
+  if (vector === VECTOR_PF) return next === VECTOR_PF || contributory(next);
+  return contributory(vector) && contributory(next);
+}
+
+function contributory(vector: number): boolean {
+  return vector === VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_GP);
+}
+
+function deliver(cpu: Cpu, vector: number, errorCode: number, source: number): void {
+  const mode = cpu.i32[S_MODE >> 2];
+  if (!(mode & MODE_PROTECTED)) deliverReal(cpu, vector);
+  else if (isLong(cpu)) deliverLong(cpu, vector, errorCode, source);
+  else deliverProtected(cpu, vector, errorCode, source);
+}
+
+/** Error code for a fault about IDT entry `vector`. */
+function idtError(vector: number, source: number): number {
+  return (vector << 3) | 2 | (source === SOURCE_SOFTWARE ? 0 : 1);
+}
+
+/** RF in the pushed image: set for faults, so that the restarted instruction skips its breakpoint. */
+function flagsImage(cpu: Cpu, vector: number, source: number): number {
+  const fault = source !== SOURCE_SOFTWARE && isException(vector) && vector !== VECTOR_DB && vector !== VECTOR_DF;
+  return cpu.rflags | (fault ? RFLAGS_RF : 0);
+}
+
+/** Real-address mode: the vector table of far pointers (SDM vol. 3A 20.1.4). */
+function deliverReal(cpu: Cpu, vector: number): void {
+  const { i32 } = cpu;
+  if (vector * 4 + 3 > i32[(S_IDTR + 8) >> 2] >>> 0) raise(vector === VECTOR_GP ? VECTOR_DF : VECTOR_GP);
+  const entry = cpu.mmu.readSystem((i32[S_IDTR >> 2] + vector * 4) | 0, 0, 4);
+  const cs = segmentOffset(SEG_CS);
+  const stack = new StackWriter(cpu, i32[(segmentOffset(SEG_SS) + SEGMENT_BASE) >> 2], i32[RSP >> 2], 2, 0xffff);
+  stack.push(cpu.rflags & 0xffff);
+  stack.push(cpu.u16[(cs + SEGMENT_SELECTOR) >> 1]);
+  stack.push(i32[S_RIP >> 2] & 0xffff);
+  cpu.u16[RSP >> 1] = stack.pointer;
+  setRflags(cpu, cpu.rflags & ~(RFLAGS_IF | RFLAGS_TF | 0x40000));
+  const selector = entry >>> 16;
+  cpu.u16[(cs + SEGMENT_SELECTOR) >> 1] = selector;
+  i32[(cs + SEGMENT_BASE) >> 2] = selector << 4;
+  i32[S_RIP >> 2] = entry & 0xffff;
+  i32[(S_RIP + 4) >> 2] = 0;
+  cpu.codeSegmentChanged();
+}
+
+/** Pushes onto a stack that is not yet the current one; the pointer is committed by the caller. */
+class StackWriter {
+  private readonly cpu: Cpu;
+  private readonly base: number;
+  private readonly size: 2 | 4;
+  private readonly mask: number;
+  pointer: number;
+
+  constructor(cpu: Cpu, base: number, pointer: number, size: 2 | 4, mask: number) {
+    this.cpu = cpu;
+    this.base = base;
+    this.pointer = pointer & mask;
+    this.size = size;
+    this.mask = mask;
+  }
+
+  push(value: number): void {
+    this.pointer = (this.pointer - this.size) & this.mask;
+    this.cpu.mmu.writeSystem((this.base + this.pointer) | 0, 0, this.size, value);
+  }
+}
+
+/** Protected mode (SDM vol. 3A 6.12.1). */
+function deliverProtected(cpu: Cpu, vector: number, errorCode: number, source: number): void {
+  const { i32, u16 } = cpu;
+  const ext = source === SOURCE_SOFTWARE ? 0 : 1;
+  if (vector * 8 + 7 > i32[(S_IDTR + 8) >> 2] >>> 0) raise(VECTOR_GP, idtError(vector, source));
+  const gate = (i32[S_IDTR >> 2] + vector * 8) | 0;
+  const low = cpu.mmu.readSystem(gate, 0, 4) | 0;
+  const high = cpu.mmu.readSystem((gate + 4) | 0, 0, 4) | 0;
+  const type = (high >> 8) & 0x1f;
+  if (type !== GATE_INT16 && type !== GATE_TRAP16 && type !== GATE_INT32 && type !== GATE_TRAP32 && type !== GATE_TASK)
+    raise(VECTOR_GP, idtError(vector, source));
+  const cpl = currentPrivilegeLevel(cpu);
+  if (source === SOURCE_SOFTWARE && dplOf(high) < cpl) raise(VECTOR_GP, idtError(vector, source));
+  if (!(high & ATTR_PRESENT)) raise(VECTOR_NP, idtError(vector, source));
+  // Hardware task switching is not modelled: a task gate is an invalid one.
+  if (type === GATE_TASK) raise(VECTOR_GP, idtError(vector, source));
+  const wide = type === GATE_INT32 || type === GATE_TRAP32;
+  const size = wide ? 4 : 2;
+  const offset = wide ? (low & 0xffff) | (high & 0xffff0000) : low & 0xffff;
+  const selector = low >>> 16;
+  const dpl = checkHandlerCode(cpu, selector, cpl, ext);
+  const codeLow = descriptor.low;
+  const codeHigh = descriptor.high;
+  const newCpl = codeHigh & TYPE_CONFORMING ? cpl : dpl;
+  const ssSegment = segmentOffset(SEG_SS);
+  const csSelector = u16[(segmentOffset(SEG_CS) + SEGMENT_SELECTOR) >> 1];
+  const image = flagsImage(cpu, vector, source);
+  const rip = i32[S_RIP >> 2];
+  if (newCpl < cpl) {
+    // The inner stack comes from the TSS.
+    const tr = segmentOffset(SEGMENT_TR);
+    const tss32 = (i32[(tr + SEGMENT_ATTR) >> 2] & 0x800) !== 0;
+    const slot = tss32 ? 4 + newCpl * 8 : 2 + newCpl * 4;
+    const trError = (u16[(tr + SEGMENT_SELECTOR) >> 1] & 0xfffc) | ext;
+    if (slot + (tss32 ? 5 : 3) > i32[(tr + SEGMENT_LIMIT) >> 2] >>> 0) raise(VECTOR_TS, trError);
+    const at = (i32[(tr + SEGMENT_BASE) >> 2] + slot) | 0;
+    const newSp = cpu.mmu.readSystem(at, 0, tss32 ? 4 : 2) | 0;
+    const newSs = cpu.mmu.readSystem((at + (tss32 ? 4 : 2)) | 0, 0, 2);
+    checkStackSegment(cpu, newSs, newCpl);
+    const ssLow = descriptor.low;
+    const ssHigh = descriptor.high;
+    const mask = ssHigh & ATTR_DB ? -1 : 0xffff;
+    const base = (ssLow >>> 16) | ((ssHigh & 0xff) << 16) | (ssHigh & 0xff000000);
+    const stack = new StackWriter(cpu, base, newSp, size, mask);
+    stack.push(u16[(ssSegment + SEGMENT_SELECTOR) >> 1]);
+    stack.push(i32[RSP >> 2]);
+    pushFrame(stack, image, csSelector, rip, errorCode);
+    setDescriptorBits(cpu, TYPE_ACCESSED);
+    cacheSegment(cpu, SEG_SS, newSs, ssLow, ssHigh | TYPE_ACCESSED);
+    setStackPointer(cpu, stack.pointer, mask);
+  } else {
+    const mask = i32[(ssSegment + SEGMENT_ATTR) >> 2] & ATTR_DB ? -1 : 0xffff;
+    const stack = new StackWriter(cpu, i32[(ssSegment + SEGMENT_BASE) >> 2], i32[RSP >> 2], size, mask);
+    pushFrame(stack, image, csSelector, rip, errorCode);
+    setStackPointer(cpu, stack.pointer, mask);
+  }
+  enter(cpu, selector, newCpl, codeLow, codeHigh, offset, 0, type === GATE_INT16 || type === GATE_INT32);
+}
+
+function pushFrame(stack: StackWriter, flags: number, cs: number, rip: number, errorCode: number): void {
+  stack.push(flags);
+  stack.push(cs);
+  stack.push(rip);
+  if (errorCode !== NO_ERROR_CODE) stack.push(errorCode);
+}
+
+function setStackPointer(cpu: Cpu, pointer: number, mask: number): void {
+  if (mask === -1) {
+    cpu.i32[RSP >> 2] = pointer;
+    cpu.i32[(RSP + 4) >> 2] = 0;
+  } else cpu.u16[RSP >> 1] = pointer;
+}
+
+/** Checks the handler's code segment, left in `descriptor`. @returns its DPL. */
+function checkHandlerCode(cpu: Cpu, selector: number, cpl: number, ext: number): number {
+  const error = (selector & 0xfffc) | ext;
+  if ((selector & 0xfffc) === 0) raise(VECTOR_GP, ext);
+  readDescriptor(cpu, selector);
+  const { high } = descriptor;
+  if (!(high & ATTR_S) || !(high & TYPE_CODE) || dplOf(high) > cpl) raise(VECTOR_GP, error);
+  if (!(high & ATTR_PRESENT)) raise(VECTOR_NP, error);
+  if (isLong(cpu) && (!(high & ATTR_L) || high & ATTR_DB)) raise(VECTOR_GP, error);
+  return dplOf(high);
+}
+
+/** Goes to a handler: CS:RIP, flags, privilege. */
+function enter(
+  cpu: Cpu,
+  selector: number,
+  cpl: number,
+  codeLow: number,
+  codeHigh: number,
+  offset: number,
+  offsetHigh: number,
+  interruptGate: boolean,
+): void {
+  cacheSegment(cpu, SEG_CS, (selector & 0xfffc) | cpl, codeLow, codeHigh);
+  cpu.i32[S_RIP >> 2] = offset;
+  cpu.i32[(S_RIP + 4) >> 2] = offsetHigh;
+  let flags = cpu.rflags & ~(RFLAGS_TF | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM);
+  if (interruptGate) flags &= ~RFLAGS_IF;
+  setRflags(cpu, flags);
+  updateMode(cpu, cpl);
+  cpu.codeSegmentChanged();
+}
+
+/** Long mode (SDM vol. 3A 6.14). */
+function deliverLong(cpu: Cpu, vector: number, errorCode: number, source: number): void {
+  const { i32, u16 } = cpu;
+  const ext = source === SOURCE_SOFTWARE ? 0 : 1;
+  if (vector * 16 + 15 > i32[(S_IDTR + 8) >> 2] >>> 0) raise(VECTOR_GP, idtError(vector, source));
+  const gateSum = (i32[S_IDTR >> 2] >>> 0) + vector * 16;
+  const gate = gateSum | 0;
+  const gateHigh = (i32[(S_IDTR + 4) >> 2] + (gateSum > 0xffffffff ? 1 : 0)) | 0;
+  const low = cpu.mmu.readSystem(gate, gateHigh, 4) | 0;
+  const high = cpu.mmu.readSystem((gate + 4) | 0, gateHigh, 4) | 0;
+  const upper = cpu.mmu.readSystem((gate + 8) | 0, gateHigh, 4) | 0;
+  const type = (high >> 8) & 0x1f;
+  if (type !== GATE_INT32 && type !== GATE_TRAP32) raise(VECTOR_GP, idtError(vector, source));
+  const cpl = currentPrivilegeLevel(cpu);
+  if (source === SOURCE_SOFTWARE && dplOf(high) < cpl) raise(VECTOR_GP, idtError(vector, source));
+  if (!(high & ATTR_PRESENT)) raise(VECTOR_NP, idtError(vector, source));
+  const selector = low >>> 16;
+  const dpl = checkHandlerCode(cpu, selector, cpl, ext);
+  const codeLow = descriptor.low;
+  const codeHigh = descriptor.high;
+  const newCpl = codeHigh & TYPE_CONFORMING ? cpl : dpl;
+  const ist = high & 7;
+  let pointerLow = i32[RSP >> 2];
+  let pointerHigh = i32[(RSP + 4) >> 2];
+  const changed = newCpl < cpl;
+  if (ist !== 0 || changed) {
+    const slot = ist !== 0 ? 0x1c + ist * 8 : 4 + newCpl * 8;
+    const tr = segmentOffset(SEGMENT_TR);
+    if (slot + 7 > i32[(tr + SEGMENT_LIMIT) >> 2] >>> 0)
+      raise(VECTOR_TS, (u16[(tr + SEGMENT_SELECTOR) >> 1] & 0xfffc) | ext);
+    const sum = (i32[(tr + SEGMENT_BASE) >> 2] >>> 0) + slot;
+    const baseHigh = (i32[(tr + SEGMENT_BASE + 4) >> 2] + (sum > 0xffffffff ? 1 : 0)) | 0;
+    pointerLow = cpu.mmu.readSystem(sum | 0, baseHigh, 4) | 0;
+    pointerHigh = cpu.mmu.readSystem((sum + 4) | 0, baseHigh, 4) | 0;
+    if (pointerHigh !== (pointerHigh << 16) >> 16) raise(VECTOR_SS, ext);
+  }
+  const ss = segmentOffset(SEG_SS);
+  const frame: [number, number][] = [
+    [u16[(ss + SEGMENT_SELECTOR) >> 1], 0],
+    [i32[RSP >> 2], i32[(RSP + 4) >> 2]],
+    [flagsImage(cpu, vector, source), 0],
+    [u16[(segmentOffset(SEG_CS) + SEGMENT_SELECTOR) >> 1], 0],
+    [i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2]],
+  ];
+  if (errorCode !== NO_ERROR_CODE) frame.push([errorCode, 0]);
+  pointerLow &= ~15;
+  for (const [valueLow, valueHigh] of frame) {
+    if (pointerLow >>> 0 < 8) pointerHigh--;
+    pointerLow = (pointerLow - 8) | 0;
+    if (pointerHigh !== (pointerHigh << 16) >> 16) raise(VECTOR_SS, ext);
+    cpu.mmu.writeSystem(pointerLow, pointerHigh, 4, valueLow);
+    cpu.mmu.writeSystem((pointerLow + 4) | 0, pointerHigh, 4, valueHigh);
+  }
+  if (changed) {
+    // A null SS with the new privilege level.
+    const at = segmentOffset(SEG_SS);
+    u16[(at + SEGMENT_SELECTOR) >> 1] = newCpl;
+    i32[(at + SEGMENT_ATTR) >> 2] = newCpl << 13;
+  }
+  i32[RSP >> 2] = pointerLow;
+  i32[(RSP + 4) >> 2] = pointerHigh;
+  const offset = (low & 0xffff) | (high & 0xffff0000);
+  if (upper !== (upper << 16) >> 16) raise(VECTOR_GP, ext);
+  enter(cpu, selector, newCpl, codeLow, codeHigh, offset, upper, type === GATE_INT32);
+}
+
+/** Data segments, for callers that reload them. */
+export const DATA_SEGMENTS = [SEG_ES, SEG_DS, SEG_FS, SEG_GS];

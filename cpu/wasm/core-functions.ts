@@ -1,0 +1,97 @@
+/** The small functions of the core module: slow memory path and evaluation of lazy flags of any kind. */
+
+import { IrBuffer } from '../ir/builder.ts';
+import { FLAGS_ALL, FlagTracker, flagBits } from '../ir/flags.ts';
+import * as op from '../ir/ops.ts';
+import * as state from '../state.ts';
+import { IMPORT_SLOW_LOAD, IMPORT_SLOW_STORE, TYPE_REGION, TYPE_SLOW } from './core-types.ts';
+import { IrEmitter, LocalPool } from './emitter.ts';
+import * as wasm from './encoder.ts';
+
+export interface CoreFunction {
+  type: number;
+  body: Uint8Array;
+  exportAs?: string;
+}
+
+/** Emits expressions over fields of the state. */
+class FieldEmitter extends IrEmitter {
+  result(n: number): void {
+    this.countUses(1, n + 1);
+    this.mark(n);
+    this.value(n);
+  }
+
+  private mark(n: number): void {
+    const { ir } = this;
+    if (this.uses[n]++ > 0) return;
+    for (const operand of [ir.a[n], ir.b[n], ir.c[n]]) if (operand !== 0) this.mark(operand);
+  }
+
+  protected read(n: number): void {
+    this.out.loadField(this.ir.imm[n], this.ir.imm2[n]);
+  }
+
+  protected root(): void {}
+}
+
+const KINDS = [state.CC_EXPLICIT, state.CC_RESULT, state.CC_ADD, state.CC_SUB, state.CC_LOGIC];
+
+/** A function of no parameters that computes `build(kind, a, b, result)` for the kind of the lazy flags in the state. */
+function byKind(
+  build: (ir: IrBuffer, kind: number, a: number, b: number, result: number) => number,
+  exportAs?: string,
+): CoreFunction {
+  const out = new wasm.Encoder();
+  const locals = new LocalPool();
+  const ir = new IrBuffer();
+  const emitter = new FieldEmitter(ir, out, locals);
+  for (let i = 0; i < KINDS.length; i++) {
+    out.byte(wasm.BLOCK);
+    out.byte(wasm.VOID);
+  }
+  out.loadField(state.S_CC_OP, 4);
+  out.byte(wasm.BR_TABLE);
+  out.u32(KINDS.length - 1);
+  for (let i = 0; i < KINDS.length; i++) out.u32(i);
+  for (const kind of KINDS) {
+    out.byte(wasm.END);
+    ir.clear();
+    const field = (offset: number) => ir.add(op.FIELD_READ, op.T_I64, 0, 0, 0, offset, 8);
+    emitter.result(build(ir, kind, field(state.S_CC_A), field(state.S_CC_B), field(state.S_CC_RES)));
+    out.byte(wasm.RETURN);
+  }
+  out.byte(0x00); // unreachable
+  out.byte(wasm.END);
+  const body = new wasm.Encoder();
+  locals.declare(body, 0);
+  body.raw(out.written());
+  return exportAs === undefined
+    ? { type: TYPE_REGION, body: body.written() }
+    : { type: TYPE_REGION, body: body.written(), exportAs };
+}
+
+function slowPath(target: number): CoreFunction {
+  const out = new wasm.Encoder();
+  out.u32(0);
+  out.i32Const(0);
+  out.localGet(0);
+  out.storeSized(state.S_SLOW_ADDRESS, 8);
+  out.localGet(1);
+  out.call(target);
+  out.byte(wasm.END);
+  return { type: TYPE_SLOW, body: out.written() };
+}
+
+/** In the order of the FUNCTION_* indices. */
+export function coreFunctions(): CoreFunction[] {
+  const conditions = Array.from({ length: 8 }, (_, test) =>
+    byKind((ir, kind, a, b, result) => {
+      const tracker = new FlagTracker(ir);
+      tracker.write(kind, a, b, result);
+      return tracker.condition(test * 2);
+    }),
+  );
+  const flags = byKind((ir, kind, a, b, result) => flagBits(ir, kind, a, b, result, FLAGS_ALL), 'flags');
+  return [slowPath(IMPORT_SLOW_LOAD), slowPath(IMPORT_SLOW_STORE), ...conditions, flags];
+}

@@ -1,0 +1,36 @@
+/** Function types and indices of the core module. */
+import type { FunctionType } from './encoder.ts';
+
+const I32 = 0x7f;
+const I64 = 0x7e;
+
+/** run(op) and helper(op): → EXIT_* or HELPER_*. */
+export const TYPE_RUN = 0;
+/** A region: () → EXIT_*. */
+export const TYPE_REGION = 1;
+/** slow path (address, size | flags) → nonzero on a fault. */
+export const TYPE_SLOW = 2;
+
+export const CORE_TYPES: FunctionType[] = [
+  { parameters: [I32], results: [I32] },
+  { parameters: [], results: [I32] },
+  { parameters: [I64, I32], results: [I32] },
+];
+
+/** Imported functions: TypeScript executes an instruction; loads or stores what the TLB does not allow at once. */
+export const IMPORT_HELPER = 0;
+export const IMPORT_SLOW_LOAD = 1;
+export const IMPORT_SLOW_STORE = 2;
+export const CORE_IMPORTS = [
+  { name: 'helper', type: TYPE_RUN },
+  { name: 'load', type: TYPE_RUN },
+  { name: 'store', type: TYPE_RUN },
+];
+
+/** Functions of the module itself. */
+export const FUNCTION_SLOW_LOAD = 3;
+export const FUNCTION_SLOW_STORE = 4;
+/** Conditions O, B, Z, BE, S, P, L, LE of the lazy flags: eight functions. */
+export const FUNCTION_CONDITION = 5;
+/** All six flags at their RFLAGS positions. */
+export const FUNCTION_FLAGS = 13;

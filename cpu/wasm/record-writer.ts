@@ -1,0 +1,113 @@
+/** Writes decoded instructions as the interpreter's records (record.ts). */
+import { type Insn, NO_REGISTER, SEG_FS } from '../decode/insn.ts';
+import { rows } from '../isa/table.ts';
+import { branchTarget, isRegField, registerOffset, targetHigh, targetLow } from '../lift/lifter.ts';
+import * as r from '../record.ts';
+import { gprOffset, S_EA, S_ZERO, SEGMENT_BASE, segmentOffset } from '../state.ts';
+import { H_ADDRESS, H_HELPER, handlerOf } from './shapes.ts';
+
+/** Mode letter of the operand in ModRM.reg, in ModRM.rm or the opcode; '' for none. */
+const regModeOf = rows.map((row) => row.operands.find(({ mode }) => isRegField(mode))?.mode ?? 'G');
+const rmModeOf = rows.map((row) => row.operands.find(({ mode }) => 'ERWQUNZ'.includes(mode))?.mode ?? 'E');
+const regIsByte = Uint8Array.from(rows, (row) =>
+  Number(row.operands.some(({ mode, type }) => mode === 'G' && type === 'b')),
+);
+const rmIsByte = Uint8Array.from(rows, (row) =>
+  Number(row.operands.some(({ mode, type }) => (mode === 'E' || mode === 'Z') && type === 'b')),
+);
+const isRelative = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'J')));
+const isMoffs = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'O')));
+const isXlat = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'XLAT'));
+const isLea = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'LEA'));
+
+export class RecordWriter {
+  private readonly i32: Int32Array;
+  private readonly u16: Uint16Array;
+  private readonly u8: Uint8Array;
+
+  constructor(buffer: ArrayBufferLike) {
+    this.i32 = new Int32Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.u8 = new Uint8Array(buffer);
+  }
+
+  /** A record that is no instruction. @returns the offset behind it. */
+  special(at: number, handler: number, ripOffset: number): number {
+    this.i32.fill(0, at >> 2, (at + r.RECORD_SIZE) >> 2);
+    this.u16[(at + r.R_HANDLER) >> 1] = handler;
+    this.u16[(at + r.R_RIP_OFFSET) >> 1] = ripOffset;
+    return at + r.RECORD_SIZE;
+  }
+
+  /**
+   * Writes the records of `insn`, whose next instruction is at `nextLow/High` and which starts `ripOffset` bytes into
+   * its block. `helper`: have its helper execute it. @returns the offset behind them.
+   */
+  instruction(at: number, insn: Insn, nextLow: number, nextHigh: number, ripOffset: number, helper: boolean): number {
+    const memory = (insn.hasModrm && insn.mod !== 3) || isMoffs[insn.row] === 1;
+    const handler = helper ? H_HELPER : handlerOf(insn);
+    let dispLow = insn.dispLow;
+    let dispHigh = insn.dispHigh;
+    if (insn.ripRelative) {
+      const sum = (nextLow >>> 0) + (dispLow >>> 0);
+      dispLow = sum | 0;
+      dispHigh = (dispHigh + nextHigh + (sum > 0xffffffff ? 1 : 0)) | 0;
+    }
+    const base = insn.base === NO_REGISTER ? S_ZERO : gprOffset(insn.base);
+    const index = insn.index === NO_REGISTER ? S_ZERO : gprOffset(insn.index);
+    const flat = insn.mode64 && insn.segment < SEG_FS;
+    const segment = flat || isLea[insn.row] ? S_ZERO : segmentOffset(insn.segment) + SEGMENT_BASE;
+    const narrow = memory && (insn.addressSize !== 8 || !insn.mode64);
+    if (narrow) {
+      // Address pre-operation; the instruction itself then finds the linear address in S_EA.
+      const pre = at;
+      at = this.special(at, H_ADDRESS, ripOffset);
+      this.u16[(pre + r.R_BASE) >> 1] = base;
+      this.u16[(pre + r.R_INDEX) >> 1] = index;
+      this.u16[(pre + r.R_SEGMENT) >> 1] = segment;
+      this.u8[pre + r.R_SCALE] = insn.scale;
+      this.i32[(pre + r.R_DISP) >> 2] = dispLow;
+      this.i32[(pre + r.R_DISP + 4) >> 2] = dispHigh;
+      this.i32[(pre + r.PRE_ADDRESS_MASK) >> 2] = insn.addressSize === 2 ? 0xffff : -1;
+      this.i32[(pre + r.PRE_LINEAR_MASK) >> 2] = -1;
+      this.i32[(pre + r.PRE_LINEAR_MASK + 4) >> 2] = insn.mode64 ? -1 : 0;
+    }
+    const next = this.special(at, handler, ripOffset);
+    const { u16, i32, u8 } = this;
+    const xlat = isXlat[insn.row] === 1;
+    const highByte = !insn.hasRex;
+    u16[(at + r.R_REG) >> 1] = registerOffset(regModeOf[insn.row], insn.reg, regIsByte[insn.row] === 1 && highByte);
+    if (!memory)
+      u16[(at + r.R_RM) >> 1] = registerOffset(rmModeOf[insn.row], insn.rm, rmIsByte[insn.row] === 1 && highByte);
+    else u16[(at + r.R_BASE) >> 1] = narrow ? S_EA : base;
+    u16[(at + r.R_INDEX) >> 1] = memory && !narrow ? index : S_ZERO;
+    u16[(at + r.R_SEGMENT) >> 1] = memory && narrow ? S_ZERO : memory || xlat || !insn.hasModrm ? segment : S_ZERO;
+    u8[at + r.R_SCALE] = narrow ? 0 : insn.scale;
+    u8[at + r.R_LENGTH] = insn.length;
+    u16[(at + r.R_AUX) >> 1] = gprOffset(insn.vvvv);
+    i32[(at + r.R_DISP) >> 2] = narrow ? 0 : dispLow;
+    i32[(at + r.R_DISP + 4) >> 2] = narrow ? 0 : dispHigh;
+    if (isRelative[insn.row]) {
+      branchTarget(insn, nextLow, nextHigh);
+      i32[(at + r.R_IMM) >> 2] = targetLow;
+      i32[(at + r.R_IMM + 4) >> 2] = targetHigh;
+    } else {
+      i32[(at + r.R_IMM) >> 2] = insn.immLow;
+      i32[(at + r.R_IMM + 4) >> 2] = insn.immHigh;
+    }
+    i32[(at + r.R_INFO) >> 2] =
+      insn.operandSize |
+      (memory ? r.INFO_MEMORY : 0) |
+      (insn.rep === 0xf3 ? r.INFO_REPE : insn.rep === 0xf2 ? r.INFO_REPNE : 0) |
+      (insn.addressSize << r.INFO_ADDRESS_SHIFT) |
+      (insn.stackSize << r.INFO_STACK_SHIFT) |
+      (insn.modrm << r.INFO_MODRM_SHIFT) |
+      (insn.segment << r.INFO_SEGMENT_SHIFT) |
+      (insn.mode64 ? r.INFO_MODE64 : 0) |
+      (insn.lock ? r.INFO_LOCK : 0) |
+      (insn.rexW ? r.INFO_REXW : 0);
+    u16[(at + r.R_ROW) >> 1] = insn.row;
+    u16[(at + r.R_IMM2) >> 1] = insn.imm2;
+    return next;
+  }
+}
