@@ -9,9 +9,9 @@ import { createSegmentList, gather, type SegmentList, scatter, skipBytes, totalL
 import { VIRTIO_ID_BLOCK, VirtioDevice } from './virtio-device.ts';
 import { MAX_CHAIN_LENGTH, NO_CHAIN } from './virtqueue.ts';
 
-export const VIRTIO_BLK_F_SEG_MAX = 2;
+const VIRTIO_BLK_F_SEG_MAX = 2;
 export const VIRTIO_BLK_F_RO = 5;
-export const VIRTIO_BLK_F_BLK_SIZE = 6;
+const VIRTIO_BLK_F_BLK_SIZE = 6;
 export const VIRTIO_BLK_F_FLUSH = 9;
 export const VIRTIO_BLK_F_CONFIG_WCE = 11;
 export const VIRTIO_BLK_F_WRITE_ZEROES = 14;
@@ -20,7 +20,7 @@ export const VIRTIO_BLK_T_IN = 0;
 export const VIRTIO_BLK_T_OUT = 1;
 export const VIRTIO_BLK_T_FLUSH = 4;
 export const VIRTIO_BLK_T_GET_ID = 8;
-export const VIRTIO_BLK_T_WRITE_ZEROES = 13;
+const VIRTIO_BLK_T_WRITE_ZEROES = 13;
 
 export const VIRTIO_BLK_S_OK = 0;
 export const VIRTIO_BLK_S_IOERR = 1;
@@ -52,7 +52,7 @@ const STATUS_SIZE = 1;
 const ID_SIZE = 20;
 
 /** Bytes of data per request at most. A larger one, which no driver sends, would keep the run loop too long. */
-export const BLK_MAX_BYTES = 32 << 20;
+const BLK_MAX_BYTES = 32 << 20;
 /** Requests in one go, and bytes after which no further one is begun. */
 const BUDGET = 64;
 const BUDGET_BYTES = 4 << 20;

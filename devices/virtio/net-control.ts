@@ -18,8 +18,8 @@ export const VIRTIO_NET_ERR = 1;
 
 export const VIRTIO_NET_CTRL_RX = 0;
 export const VIRTIO_NET_CTRL_RX_PROMISC = 0;
-export const VIRTIO_NET_CTRL_RX_ALLMULTI = 1;
-export const VIRTIO_NET_CTRL_RX_ALLUNI = 2;
+const VIRTIO_NET_CTRL_RX_ALLMULTI = 1;
+const VIRTIO_NET_CTRL_RX_ALLUNI = 2;
 export const VIRTIO_NET_CTRL_RX_NOMULTI = 3;
 export const VIRTIO_NET_CTRL_RX_NOUNI = 4;
 export const VIRTIO_NET_CTRL_RX_NOBCAST = 5;

@@ -33,8 +33,8 @@ const CONFIG_MAC = 0;
 const CONFIG_STATUS = 6;
 const CONFIG_MTU = 10;
 const CONFIG_SIZE = 12;
-export const VIRTIO_NET_S_LINK_UP = 1;
-export const VIRTIO_NET_S_ANNOUNCE = 2;
+const VIRTIO_NET_S_LINK_UP = 1;
+const VIRTIO_NET_S_ANNOUNCE = 2;
 
 const DEFAULT_MTU = 1500;
 /** Ethernet header and one VLAN tag. */

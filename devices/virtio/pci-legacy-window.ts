@@ -12,8 +12,8 @@ export const VIRTIO_PCI_QUEUE_NOTIFY = 0x10;
 export const VIRTIO_PCI_STATUS = 0x12;
 export const VIRTIO_PCI_ISR = 0x13;
 /** Only there while MSI-X is enabled: else the device's configuration begins here. */
-export const VIRTIO_MSI_CONFIG_VECTOR = 0x14;
-export const VIRTIO_MSI_QUEUE_VECTOR = 0x16;
+const VIRTIO_MSI_CONFIG_VECTOR = 0x14;
+const VIRTIO_MSI_QUEUE_VECTOR = 0x16;
 const VIRTIO_PCI_CONFIG = 0x14;
 const VIRTIO_PCI_CONFIG_MSIX = 0x18;
 

@@ -29,10 +29,10 @@ export const QUEUE_SELECT = 0x16;
 export const QUEUE_SIZE = 0x18;
 export const QUEUE_MSIX_VECTOR = 0x1a;
 export const QUEUE_ENABLE = 0x1c;
-export const QUEUE_NOTIFY_OFF = 0x1e;
+const QUEUE_NOTIFY_OFF = 0x1e;
 /** The three ring addresses, low word first: queue_desc, queue_driver, queue_device. */
 export const QUEUE_ADDRESSES = 0x20;
-export const COMMON_CFG_SIZE = 0x38;
+const COMMON_CFG_SIZE = 0x38;
 
 export class PciModernWindow implements BusDevice {
   private readonly pci: VirtioPci;

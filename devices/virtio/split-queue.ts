@@ -22,19 +22,19 @@ import {
 } from './virtqueue.ts';
 
 // struct virtq_desc, §2.7.5.
-export const DESC_SIZE = 16;
+const DESC_SIZE = 16;
 const DESC_LEN = 8;
 const DESC_FLAGS = 12;
 const DESC_NEXT = 14;
-export const VIRTQ_DESC_F_NEXT = 1;
-export const VIRTQ_DESC_F_WRITE = 2;
-export const VIRTQ_DESC_F_INDIRECT = 4;
+const VIRTQ_DESC_F_NEXT = 1;
+const VIRTQ_DESC_F_WRITE = 2;
+const VIRTQ_DESC_F_INDIRECT = 4;
 
 // struct virtq_avail, §2.7.6; used_event follows the ring.
 const AVAIL_FLAGS = 0;
 const AVAIL_IDX = 2;
 const AVAIL_RING = 4;
-export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
+const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
 
 // struct virtq_used, §2.7.8; avail_event follows the ring.
 const USED_FLAGS = 0;
@@ -42,7 +42,7 @@ const USED_IDX = 2;
 const USED_RING = 4;
 const USED_ELEM_SIZE = 8;
 const USED_ELEM_LEN = 4;
-export const VIRTQ_USED_F_NO_NOTIFY = 1;
+const VIRTQ_USED_F_NO_NOTIFY = 1;
 
 /** Bytes of the available ring with its event index. */
 const availSize = (entries: number) => AVAIL_RING + 2 * entries + 2;

@@ -7,13 +7,11 @@ import type { AccessSize, BusDevice, IrqLine } from '../bus.ts';
 import type { VirtioDevice, VirtioTransport } from './virtio-device.ts';
 import { QUEUE_DESC, QUEUE_DEVICE, QUEUE_DRIVER } from './virtqueue.ts';
 
-export const VIRTIO_MMIO_WINDOW_SIZE = 0x200;
-
 // §4.2.2.
 export const MAGIC_VALUE = 0x000;
 export const VERSION = 0x004;
 export const DEVICE_ID = 0x008;
-export const VENDOR_ID = 0x00c;
+const VENDOR_ID = 0x00c;
 export const DEVICE_FEATURES = 0x010;
 export const DEVICE_FEATURES_SEL = 0x014;
 export const DRIVER_FEATURES = 0x020;
@@ -26,12 +24,12 @@ export const QUEUE_NOTIFY = 0x050;
 export const INTERRUPT_STATUS = 0x060;
 export const INTERRUPT_ACK = 0x064;
 export const STATUS = 0x070;
-export const QUEUE_DESC_LOW = 0x080;
-export const QUEUE_DESC_HIGH = 0x084;
-export const QUEUE_DRIVER_LOW = 0x090;
-export const QUEUE_DRIVER_HIGH = 0x094;
-export const QUEUE_DEVICE_LOW = 0x0a0;
-export const QUEUE_DEVICE_HIGH = 0x0a4;
+const QUEUE_DESC_LOW = 0x080;
+const QUEUE_DESC_HIGH = 0x084;
+const QUEUE_DRIVER_LOW = 0x090;
+const QUEUE_DRIVER_HIGH = 0x094;
+const QUEUE_DEVICE_LOW = 0x0a0;
+const QUEUE_DEVICE_HIGH = 0x0a4;
 const SHM_LEN_LOW = 0x0b0;
 const SHM_BASE_HIGH = 0x0bc;
 export const CONFIG_GENERATION = 0x0fc;

@@ -39,8 +39,8 @@ const MODERN_BAR = 4;
 export const VIRTIO_MSI_NO_VECTOR = 0xffff;
 
 // ISR status, §4.1.4.5.
-export const ISR_QUEUE = 0x1;
-export const ISR_CONFIG = 0x2;
+const ISR_QUEUE = 0x1;
+const ISR_CONFIG = 0x2;
 
 // Vendor capabilities, §4.1.4. Offsets count from the start of the capability.
 const PCI_CAP_ID_VNDR = 0x09;

@@ -187,8 +187,10 @@ describe('VirtioBlk', () => {
 
   it('writes nothing to a readonly disk', () => {
     const set = setUp({ readonly: true });
+    const write = vi.spyOn(set.image, 'write');
     set.modern.start([blk.VIRTIO_BLK_F_RO], set.memory);
     expect(request(set, OUT, 0, { out: pattern(512, 99) }).status).toBe(IOERR);
+    expect(write).not.toHaveBeenCalled();
     expect(request(set, FLUSH, 0).status).toBe(OK);
     expect(Buffer.compare(readFileSync(set.path), pattern(SECTORS * 512))).toBe(0);
   });

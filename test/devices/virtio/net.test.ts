@@ -195,17 +195,21 @@ describe('receive', () => {
           const { legacy, memory, backend, net, checkGuards } = setUp();
           legacy.start([], memory);
           let at = DATA;
-          const pieces = [...lengths, 12, 300].map((length) => {
-            at += length + 50;
-            return { address: at, length, write: true };
-          });
-          const head = legacy.rings[RECEIVE_QUEUE].add(pieces);
-          const sent = packet(size);
-          backend.incoming.push(sent);
-          expect(net.pump()).toBe(1);
-          expect(legacy.rings[RECEIVE_QUEUE].takeUsed()).toEqual([{ id: head, length: size - 2 }]);
-          const found = bytesAt(memory, pieces).subarray(0, size - 2);
-          expect([...found]).toEqual([...sent.subarray(0, 10), ...sent.subarray(12)]);
+          const buffers = [0, 1, 2].map(() =>
+            [...lengths, 12, 300].map((length) => {
+              at += 350;
+              return { address: at, length, write: true };
+            }),
+          );
+          const heads = buffers.map((pieces) => legacy.rings[RECEIVE_QUEUE].add(pieces));
+          const sent = buffers.map((_, i) => packet(size + i, i));
+          backend.incoming.push(...sent);
+          expect(net.pump()).toBe(3);
+          expect(legacy.rings[RECEIVE_QUEUE].takeUsed()).toEqual(heads.map((id, i) => ({ id, length: size + i - 2 })));
+          for (const [i, pieces] of buffers.entries()) {
+            const found = bytesAt(memory, pieces).subarray(0, size + i - 2);
+            expect([...found]).toEqual([...sent[i].subarray(0, 10), ...sent[i].subarray(12)]);
+          }
           checkGuards();
         },
       ),
@@ -347,6 +351,13 @@ describe('receive', () => {
     backend.incoming.push(packet(60));
     expect(net.pump()).toBe(0);
     expect(Buffer.compare(memory.bytes, before)).toBe(0);
+    memory.bytes.fill(0, 0, 0x20000);
+    legacy.start([], memory);
+    legacy.rings[RECEIVE_QUEUE].chain([{ address: DATA, length: 1 }]);
+    const head = legacy.rings[RECEIVE_QUEUE].add([{ address: DATA + 8192, length: 1526, write: true }]);
+    expect(net.pump()).toBe(1);
+    expect(legacy.rings[RECEIVE_QUEUE].takeUsed()).toEqual([{ id: head, length: 58 }]);
+    expect(memory.read8(DATA + 8192)).toBe(1);
   });
 
   it('a receive buffer that cannot hold a header breaks the queue', () => {
