@@ -93,7 +93,7 @@ describe('argv as urunc builds it', () => {
     expect(config.serials).toEqual(['serial0']);
     expect(config.monitors).toEqual(['monitor0']);
     expect(config.characters).toEqual([
-      { id: 'serial0', kind: 'stdio', mux: false },
+      { id: 'serial0', kind: 'stdio', mux: false, signals: true },
       { id: 'monitor0', kind: 'null', mux: false },
     ]);
     expect(config.devices).toMatchObject([

@@ -14,13 +14,14 @@ export function addChardev(draft: Draft, text: string): void {
   const backend = sub.require('backend');
   const id = sub.takeId() ?? sub.fail("Parameter 'id' is missing");
   const mux = sub.takeBoolean('mux') ?? false;
-  // Ctrl-C always reaches the guest here, as with signal=off; our own signals come from outside.
-  sub.ignore('signal', 'logfile', 'logappend');
+  const signals = sub.takeBoolean('signal') ?? true;
   draft.claimId('chardev', id, sub.where);
   switch (backend) {
     case 'stdio':
+      addCharacter(draft, { id, mux, kind: 'stdio', signals }, sub.where);
+      break;
     case 'null':
-      addCharacter(draft, { id, mux, kind: backend }, sub.where);
+      addCharacter(draft, { id, mux, kind: 'null' }, sub.where);
       break;
     case 'file':
       addCharacter(
@@ -88,7 +89,8 @@ function shortForm(where: string, kind: string, rest: string, id: string, mux: b
     case 'none':
       return undefined;
     case 'stdio':
-      return { id, mux, kind: 'stdio' };
+      // With Ctrl-A x to end us, Ctrl-C is free for the guest.
+      return { id, mux, kind: 'stdio', signals: !mux };
     case 'null':
     // QEMU's virtual console in a graphical window: there is no window here.
     case 'vc':

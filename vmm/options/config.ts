@@ -8,7 +8,11 @@ export type CharacterConfig = {
   /** Several users share it; Ctrl-A c switches between them, and the Ctrl-A commands work. */
   readonly mux: boolean;
 } & (
-  | { readonly kind: 'stdio' }
+  | {
+      readonly kind: 'stdio';
+      /** Ctrl-C ends us instead of going to the guest. */
+      readonly signals: boolean;
+    }
   | { readonly kind: 'null' }
   | { readonly kind: 'file'; readonly path: string; readonly append: boolean }
   | { readonly kind: 'unix'; readonly path: string; readonly server: boolean; readonly wait: boolean }

@@ -1,0 +1,86 @@
+import { beforeEach, expect, test } from 'vitest';
+import { Monitor } from '../../vmm/monitor.ts';
+import { VERSION } from '../../vmm/version.ts';
+
+let text: string;
+let calls: string[];
+let monitor: Monitor;
+
+beforeEach(() => {
+  text = '';
+  calls = [];
+  const note = (name: string) => () => {
+    calls.push(name);
+  };
+  monitor = new Monitor(
+    {
+      status: () => 'running',
+      stop: note('stop'),
+      cont: note('cont'),
+      systemReset: note('reset'),
+      systemPowerdown: note('powerdown'),
+      quit: note('quit'),
+      registers: () => 'RAX=0\nRBX=1\n',
+    },
+    {
+      write: (byte) => {
+        text += String.fromCharCode(byte);
+      },
+      flush() {},
+    },
+  );
+});
+
+const type = (input: string) => monitor.receive(Buffer.from(input));
+/** What the monitor answers to a line, without the echo. */
+const answer = (line: string) => {
+  text = '';
+  type(`${line}\r`);
+  expect(text.startsWith(`${line}\r\n`)).toBe(true);
+  expect(text.endsWith('(tsvmm) ')).toBe(true);
+  return text.slice(line.length + 2, -'(tsvmm) '.length);
+};
+
+test('greets once', () => {
+  monitor.onFocus();
+  expect(text).toBe(`tsvmm ${VERSION} monitor - type 'help' for more information\r\n(tsvmm) `);
+  text = '';
+  monitor.onFocus();
+  expect(text).toBe('(tsvmm) ');
+});
+
+test.each([
+  ['stop', ['stop']],
+  ['s', ['stop']],
+  ['cont', ['cont']],
+  ['c', ['cont']],
+  ['  system_reset  ', ['reset']],
+  ['system_powerdown', ['powerdown']],
+  ['quit', ['quit']],
+  ['q', ['quit']],
+  ['', []],
+])('%s', (line, expected) => {
+  expect(answer(line)).toBe('');
+  expect(calls).toEqual(expected);
+});
+
+test('answers as QEMU does', () => {
+  expect(answer('info status')).toBe('VM status: running\r\n');
+  expect(answer('info version')).toBe(`${VERSION}\r\n`);
+  expect(answer('info registers')).toBe('RAX=0\r\nRBX=1\r\n');
+  expect(answer('foo bar')).toBe("unknown command: 'foo bar'\r\n");
+  expect(answer('info foo')).toBe("unknown command: 'info foo'\r\n");
+  expect(answer('help quit')).toBe('quit|q  -- quit the emulator\r\n');
+  expect(answer('help')).toContain('system_powerdown  -- send system power down event\r\n');
+  expect(answer('info')).toContain('info status  -- show the current VM status');
+  expect(answer('help nothing')).toBe('');
+});
+
+test('edits its line: backspace, Ctrl-U, CR LF as one end', () => {
+  type('stoo\x7fp\r\n');
+  expect(calls).toEqual(['stop']);
+  type('quit\x15cont\n');
+  expect(calls).toEqual(['stop', 'cont']);
+  type('\x7f\x08\x1b\0c\r');
+  expect(calls).toEqual(['stop', 'cont', 'cont']);
+});
