@@ -93,7 +93,7 @@ function zeroSign(): number {
 }
 
 /** @returns the upper 32 bits of the 64-bit product of two unsigned words. */
-export function mulHigh(a: number, b: number): number {
+function mulHigh(a: number, b: number): number {
   const aLo = a & 0xffff;
   const aHi = a >>> 16;
   const bLo = b & 0xffff;

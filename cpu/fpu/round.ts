@@ -30,7 +30,7 @@ const X87_WRAP = 24576;
  * Does rounding add one unit in the last place? `fraction` is what stands below that unit, as a 32-bit fraction with a
  * sticky last bit; `odd` the unit itself.
  */
-export function roundsUp(rc: number, sign: number, odd: number, fraction: number): boolean {
+function roundsUp(rc: number, sign: number, odd: number, fraction: number): boolean {
   switch (rc) {
     case RC_NEAREST:
       return fraction < 0 && (odd !== 0 || fraction !== (0x80000000 | 0));

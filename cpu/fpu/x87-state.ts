@@ -25,15 +25,14 @@ export const SW_ES = 1 << 7;
 export const SW_C0 = 1 << 8;
 export const SW_C1 = 1 << 9;
 export const SW_C2 = 1 << 10;
-export const SW_TOP_SHIFT = 11;
+const SW_TOP_SHIFT = 11;
 export const SW_C3 = 1 << 14;
 export const SW_B = 1 << 15;
-export const SW_CONDITIONS = SW_C0 | SW_C1 | SW_C2 | SW_C3;
 const SW_TOP = 7 << SW_TOP_SHIFT;
 
 /** Control word: rounding control, precision control; bit 6 reads as one on every x87 since the 387. */
-export const CW_RC_SHIFT = 10;
-export const CW_PC_SHIFT = 8;
+const CW_RC_SHIFT = 10;
+const CW_PC_SHIFT = 8;
 export const CW_FIXED = 1 << 6;
 export const CW_WRITABLE = 0x1f3f;
 export const CW_INITIAL = 0x37f;

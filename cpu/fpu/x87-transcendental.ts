@@ -15,7 +15,6 @@ import {
   setDefaultNan,
   setZero,
   Unpacked,
-  ZERO,
 } from './float.ts';
 import { arctangent, exponentialMinus1, yTimesLog2, yTimesLog2Plus1 } from './logarithmic.ts';
 import { round } from './round.ts';
@@ -105,7 +104,7 @@ const ofOnePushing =
 
 /** FPTAN pushes 1, or the NaN again. */
 export const fptan: Handler = ofOnePushing(tan, (w) => {
-  if (a.kind < INFINITE || a.kind === ZERO) unpackInt32(w, 1);
+  if (a.kind < INFINITE) unpackInt32(w, 1);
   else evaluate(w, tan, 0);
   return w;
 });

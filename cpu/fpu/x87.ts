@@ -10,9 +10,11 @@
  *      has succeeded `retire(x, opcode, modrm)`. Until then the state block is as it was.
  * Before `execute` the CPU sets `x.ipLo` … `x.ds`, `x.eflags` for FCMOVcc and `x.environment` for FLDENV and its kin;
  * after FCOMI and its kin CF, PF, ZF are `x.eflags`. FNSTSW AX is a store of two bytes like the one to memory.
+ * Where the manuals leave freedom and processors differ, this does as AMD's Zen does.
  */
 import { add, mul, sub } from './arith.ts';
 import { div, sqrt } from './divide.ts';
+import { compareFlags, compareMemory, compareRegister, examine, test } from './x87-compare.ts';
 import {
   clearExceptions,
   clearPointers,
@@ -32,11 +34,7 @@ import {
   arithmeticTo0,
   arithmeticToI,
   changeSign,
-  compareFlags,
-  compareMemory,
-  compareRegister,
   conditionalMove,
-  examine,
   exchange,
   extractParts,
   free,
@@ -63,7 +61,6 @@ import {
   storeInteger,
   storeRegister,
   storeRegisterQuietly,
-  test,
   unary,
 } from './x87-operations.ts';
 import { SW_ES, type X87State } from './x87-state.ts';
