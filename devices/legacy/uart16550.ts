@@ -36,6 +36,7 @@ const IIR_FIFOS = 0xc0;
 
 const FCR_ENABLE = 0x01;
 const FCR_RESET_RECEIVER = 0x02;
+const FCR_RESET_TRANSMITTER = 0x04;
 const FCR_TRIGGERS = [1, 4, 8, 14];
 
 const LCR_WORD_LENGTH = 0x03;
@@ -221,6 +222,8 @@ export class Uart16550 implements BusDevice {
     // The other bits count only together with the enable bit.
     this.fcr = value & FCR_ENABLE ? value : 0;
     if (toggled || this.fcr & FCR_RESET_RECEIVER) this.clearReceiver();
+    // A cleared transmitter reports itself empty, as in QEMU.
+    if (toggled || this.fcr & FCR_RESET_TRANSMITTER) this.thrInterrupt = true;
     this.updateIrq();
     this.onReceiveSpace?.();
   }

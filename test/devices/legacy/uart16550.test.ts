@@ -85,6 +85,16 @@ describe('transmitter', () => {
   });
 });
 
+test('clearing the transmitter FIFO reports it empty again, as QEMU does', () => {
+  const { get, set } = makeUart();
+  set(IIR, 0x01);
+  set(IER, 0x02);
+  get(IIR);
+  expect(get(IIR)).toBe(0xc1);
+  set(IIR, 0x05);
+  expect(get(IIR)).toBe(0xc2);
+});
+
 describe('receiver', () => {
   test('without FIFO holds one character, and a second one overruns it', () => {
     const { uart, get, receive } = makeUart();
