@@ -18,11 +18,33 @@ const TSC_TICKS_PER_NS = 2;
 /** The frequency that CPUID leaves 0x15, 0x16 and 0x40000010 tell. */
 export const TSC_KHZ = TSC_TICKS_PER_NS * 1e6;
 
+/** The time stamp counter, read without allocating. */
+export class TimeStampCounter {
+  /** Both halves as {@link read} left them; int32. */
+  low = 0;
+  high = 0;
+  private readonly clock: Clock;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  /** Reads the counter into {@link low} and {@link high}. */
+  read(): void {
+    const ticks = Math.floor(this.clock.now() * TSC_TICKS_PER_NS);
+    this.low = ticks | 0;
+    this.high = (ticks / 2 ** 32) | 0;
+  }
+
+  /** The clock's time (ns) at which the counter reaches `low` + 2^32 × `high`, halves unsigned or signed. */
+  timeOf(low: number, high: number): number {
+    return ((high >>> 0) * 2 ** 32 + (low >>> 0)) / TSC_TICKS_PER_NS;
+  }
+}
+
 /** Common to both kinds of clock: timers, and the TSC. */
 export abstract class MachineClock implements Clock {
-  /** Low and high half of the time stamp counter, as {@link latchTsc} left them; int32. */
-  tscLow = 0;
-  tscHigh = 0;
+  readonly tsc = new TimeStampCounter(this);
   private readonly timers = new TimerQueue();
 
   abstract now(): number;
@@ -44,13 +66,6 @@ export abstract class MachineClock implements Clock {
   /** Fires the timers that are due. */
   runTimers(): void {
     this.timers.runDue(this.now());
-  }
-
-  /** Reads the time stamp counter into {@link tscLow} and {@link tscHigh}. */
-  latchTsc(): void {
-    const ticks = Math.floor(this.now() * TSC_TICKS_PER_NS);
-    this.tscLow = ticks | 0;
-    this.tscHigh = (ticks / 2 ** 32) | 0;
   }
 }
 

@@ -72,6 +72,13 @@ export class Suboptions {
     return values;
   }
 
+  /** Takes everything that is left, for somebody else to judge. */
+  takeRest(): readonly (readonly [string, string])[] {
+    const rest = [...this.values].flatMap(([key, values]) => values.map((value) => [key, value] as const));
+    this.values.clear();
+    return rest;
+  }
+
   /** Takes the id. @throws UserError when it is not one. */
   takeId(): string | undefined {
     const id = this.take('id');

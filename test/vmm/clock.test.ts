@@ -51,9 +51,11 @@ describe('HostClock', () => {
     const { host, clock } = clockAt(0);
     for (const ms of [0, 0.000001, 1, 1073.741824, 2147.483648, 5_000_000, 86_400_000]) {
       host.ms = ms;
-      clock.latchTsc();
-      const ticks = (clock.tscHigh >>> 0) * 2 ** 32 + (clock.tscLow >>> 0);
+      const { tsc } = clock;
+      tsc.read();
+      const ticks = (tsc.high >>> 0) * 2 ** 32 + (tsc.low >>> 0);
       expect(Math.abs(ticks - ms * TSC_KHZ)).toBeLessThanOrEqual(1);
+      expect(Math.abs(tsc.timeOf(tsc.low, tsc.high) - clock.now())).toBeLessThanOrEqual(1);
     }
   });
 

@@ -168,22 +168,19 @@ describe('console', () => {
 });
 
 describe('network', () => {
-  test('user networking with everything', () => {
+  test('user networking: what it means is for the back end to say', () => {
     const [netdev] = run(
-      '-netdev user,id=n,net=10.0.3.0/24,host=10.0.3.2,dns=10.0.3.3,dhcpstart=10.0.3.15,hostname=h,restrict=on,hostfwd=tcp::8080-:80,hostfwd=udp:127.0.0.1:53-10.0.3.15:5353',
+      '-netdev user,id=n,net=10.0.3.0/24,host=10.0.3.2,restrict=on,hostfwd=tcp::8080-:80,hostfwd=udp:127.0.0.1:53-10.0.3.15:5353',
     ).netdevs;
     expect(netdev).toEqual({
       id: 'n',
       type: 'user',
-      net: '10.0.3.0/24',
-      host: '10.0.3.2',
-      dns: '10.0.3.3',
-      dhcpstart: '10.0.3.15',
-      hostname: 'h',
-      restrict: true,
-      hostForwards: [
-        { protocol: 'tcp', hostAddress: '', hostPort: 8080, guestAddress: '', guestPort: 80 },
-        { protocol: 'udp', hostAddress: '127.0.0.1', hostPort: 53, guestAddress: '10.0.3.15', guestPort: 5353 },
+      properties: [
+        ['net', '10.0.3.0/24'],
+        ['host', '10.0.3.2'],
+        ['restrict', 'on'],
+        ['hostfwd', 'tcp::8080-:80'],
+        ['hostfwd', 'udp:127.0.0.1:53-10.0.3.15:5353'],
       ],
     });
   });
@@ -348,8 +345,6 @@ describe('errors: one line that names the option', () => {
     ['-netdev user,id=3', /'id' expects a letter/],
     ['-netdev l2tpv3,id=a', /'type' does not accept value 'l2tpv3'/],
     ['-netdev user,id=a -netdev user,id=a', "-netdev user,id=a: Duplicate ID 'a' for netdev"],
-    ['-netdev user,id=a,hostfwd=tcp:80', /Invalid host forwarding rule/],
-    ['-netdev user,id=a,hostfwd=tcp::99999-:80', /Invalid host forwarding rule/],
     ['-netdev stream,id=a,addr.type=inet', /does not accept value 'inet'/],
     ['-nic user,model=e1000', /Unsupported NIC model: e1000/],
     ['-net nic,macaddr=1:2:3', /expects a MAC address/],

@@ -18,28 +18,11 @@ export type CharacterConfig = {
   | { readonly kind: 'unix'; readonly path: string; readonly server: boolean; readonly wait: boolean }
 );
 
-export interface HostForward {
-  readonly protocol: 'tcp' | 'udp';
-  /** Empty for all addresses of the host. */
-  readonly hostAddress: string;
-  readonly hostPort: number;
-  /** Empty for the first address that DHCP gives out. */
-  readonly guestAddress: string;
-  readonly guestPort: number;
-}
-
 export type NetdevConfig = { readonly id: string } & (
   | {
       readonly type: 'user';
-      /** `net=`: ADDRESS/PREFIX or ADDRESS/MASK. */
-      readonly net?: string | undefined;
-      /** The gateway's address as the guest sees it. */
-      readonly host?: string | undefined;
-      readonly dns?: string | undefined;
-      readonly dhcpstart?: string | undefined;
-      readonly hostname?: string | undefined;
-      readonly restrict: boolean;
-      readonly hostForwards: readonly HostForward[];
+      /** Its suboptions in order, for the back end to read; hostfwd may be there several times. */
+      readonly properties: readonly (readonly [string, string])[];
     }
   | { readonly type: 'tap'; readonly ifname?: string | undefined; readonly fd?: number | undefined }
   | { readonly type: 'stream'; readonly path: string; readonly server: boolean }

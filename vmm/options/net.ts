@@ -1,7 +1,7 @@
 /** Network options: `-netdev`, `-nic`, and the older `-net nic` with `-net tap|user`. */
 
 import { Suboptions } from '../keyval.ts';
-import type { HostForward, NetdevConfig } from './config.ts';
+import type { NetdevConfig } from './config.ts';
 import type { Draft, NicDraft } from './draft.ts';
 
 const NETDEV_TYPES = ['user', 'tap', 'stream'] as const;
@@ -27,21 +27,7 @@ function addBackend(draft: Draft, sub: Suboptions, type: NetdevType, id: string)
 function takeBackend(sub: Suboptions, type: NetdevType, id: string): NetdevConfig {
   switch (type) {
     case 'user':
-      sub.ignore('ipv4');
-      if (sub.takeBoolean('ipv6')) {
-        sub.fail('user networking has no IPv6');
-      }
-      return {
-        id,
-        type,
-        net: sub.take('net'),
-        host: sub.take('host'),
-        dns: sub.take('dns'),
-        dhcpstart: sub.take('dhcpstart'),
-        hostname: sub.take('hostname'),
-        restrict: sub.takeBoolean('restrict') ?? false,
-        hostForwards: sub.takeAll('hostfwd').map((rule) => parseHostForward(sub, rule)),
-      };
+      return { id, type, properties: sub.takeRest() };
     case 'tap':
       return takeTap(sub, id);
     case 'stream':
@@ -68,25 +54,6 @@ function takeTap(sub: Suboptions, id: string): NetdevConfig {
     sub.fail("give the name of an existing tap, as in 'ifname=tap0'");
   }
   return { id, type: 'tap', ifname, fd };
-}
-
-/** `tcp|udp:[hostaddr]:hostport-[guestaddr]:guestport` */
-function parseHostForward(sub: Suboptions, rule: string): HostForward {
-  const match = /^(tcp|udp)?:([^:]*):(\d+)-([^:]*):(\d+)$/.exec(rule);
-  if (!match || !isPort(match[3]) || !isPort(match[5]) || match[5] === '0') {
-    return sub.fail(`Invalid host forwarding rule '${rule}' (tcp|udp:[hostaddr]:hostport-[guestaddr]:guestport)`);
-  }
-  return {
-    protocol: match[1] === 'udp' ? 'udp' : 'tcp',
-    hostAddress: match[2],
-    hostPort: Number(match[3]),
-    guestAddress: match[4],
-    guestPort: Number(match[5]),
-  };
-}
-
-function isPort(text: string): boolean {
-  return Number(text) <= 0xffff;
 }
 
 /** Six hex bytes. */
