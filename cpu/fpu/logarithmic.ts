@@ -1,7 +1,7 @@
 /**
  * F2XM1, FYL2X, FYL2XP1 and FPATAN in fixed point (SDM vol. 1, 8.3.9, and the special operands of their pages in vol. 2).
- * Each takes any operands and gives a result to be rounded. Rounded, they were the correctly rounded values wherever they
- * differed from hardware's (which is off by one unit in the last place in about 2 % of cases).
+ * Each takes any operands and gives a result to be rounded. Where hardware's last bit differs (about 2 % of random cases),
+ * a sample checked in 100-digit arithmetic found these to be the correctly rounded ones.
  */
 import { mul } from './arith.ts';
 import {

@@ -89,8 +89,8 @@ function notLess(hi: number, lo: number, ext: number): boolean {
 /** Terms that bring r^(2k)/(2k)! below 2^-144 for r ≤ π/4. */
 const TERMS = 17;
 
-/** Below this exponent r²/3 is beyond the 144 bits. */
-const INVISIBLE_SQUARE = -72;
+/** Below this exponent r³/3 is less than 2^-80 of r: nothing but a sticky bit. */
+const STICKY_CUBE = -40;
 
 const square = wide();
 const significand = wide();
@@ -144,8 +144,8 @@ export function tan(z: Unpacked, a: Unpacked): Unpacked {
   mulWide(sine, series(sine, 2), significand);
   series(cosine, 1);
   if ((quadrant & 1) === 0) {
-    // So small that only a bit beyond the last tells tan r from r.
-    if (reduced.exp < INVISIBLE_SQUARE) return fromWide(z, significand, reduced.exp, reduced.sign);
+    // tan r is above r, but by so little that our own error (downwards) could hide it: let the sticky bit say so.
+    if (reduced.exp < STICKY_CUBE) return fromWide(z, significand, reduced.exp, reduced.sign);
     // tan r = r (sin r / r) / cos r
     mulWide(sine, sine, reciprocal(square, cosine));
     return fromWide(z, sine, reduced.exp, reduced.sign);

@@ -4,7 +4,17 @@
  * AMD's, Intel's and older processors' microcode differ. How often they are equal is printed.
  */
 import { describe, expect, test } from 'vitest';
-import { type Batch, batch, EFLAGS, extended, ORACLE_AVAILABLE, Random, X87_IMAGE } from './oracle.ts';
+import {
+  type Batch,
+  batch,
+  EFLAGS,
+  extended,
+  MEMORY,
+  ORACLE_AVAILABLE,
+  Random,
+  X87_IMAGE,
+  X87_MEMORY,
+} from './oracle.ts';
 import { describeState, run } from './x87-machine.ts';
 
 const CASES = Number(process.env.FPU_CASES ?? 3000);
@@ -101,8 +111,11 @@ describe.skipIf(!ORACLE_AVAILABLE)('x87 transcendental functions', () => {
         const at = X87_IMAGE + 28 + 10 * st;
         const difference = ordinal(record, at) - ordinal(native, at);
         const distance = difference < 0n ? -difference : difference;
-        values++;
-        if (distance === 0n) equal++;
+        // The 1 that FPTAN pushes is compared, but would flatter the count.
+        if (form.name !== 'FPTAN' || st === 1) {
+          values++;
+          if (distance === 0n) equal++;
+        }
         if (distance > worst) worst = distance;
       }
       // All of the status but C1, which tells of the rounding of a value that may differ.
@@ -160,5 +173,28 @@ describe.skipIf(!ORACLE_AVAILABLE)('x87 transcendental functions', () => {
     }
     expect(compared).toBeGreaterThan(CASES / 10);
     expect(failures.length === 0 ? '' : `${failures.length} failures\n${failures.slice(0, 12).join('\n')}`).toBe('');
+  });
+});
+
+describe('rounding of tiny tangents and sines', () => {
+  /** Result of D9 `modrm` on a positive number with the given exponent, in units in the last place away from it. */
+  function distance(modrm: number, rc: number, exponent: number): bigint {
+    const record = new Uint8Array(X87_MEMORY + MEMORY);
+    const words = new Int32Array(record.buffer);
+    words[X87_IMAGE / 4] = 0xffff037f | (rc << 10);
+    words[X87_IMAGE / 4 + 2] = 3 << 14;
+    const st0 = X87_IMAGE + 28;
+    record.set([0x00, 0x08, 0, 0, 0, 0, 0x80, 0x80, (16383 + exponent) & 0xff, (16383 + exponent) >> 8], st0);
+    const argument = ordinal(record, st0);
+    run(record, words, 0xd9, modrm);
+    return ordinal(record, st0 + (modrm === 0xf2 ? 10 : 0)) - argument;
+  }
+
+  test.each([-34, -39, -40, -41, -60, -70, -72, -73, -100, -5000])('exponent %i', (exponent) => {
+    const FPTAN = 0xf2;
+    const FSIN = 0xfe;
+    // Nearest, down, up, to zero: tan x is a little above x, sin x a little below.
+    expect([0, 1, 2, 3].map((rc) => distance(FPTAN, rc, exponent))).toEqual([0n, 0n, 1n, 0n]);
+    expect([0, 1, 2, 3].map((rc) => distance(FSIN, rc, exponent))).toEqual([0n, -1n, 0n, -1n]);
   });
 });
