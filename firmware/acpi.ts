@@ -1,7 +1,8 @@
 /**
  * ACPI tables (ACPI 6.5 §5.2): RSDP, RSDT, XSDT, FADT, FACS, MADT and a DSDT with power-off, the PCI root and COM1.
  *
- * Tables stand at the top of RAM in reserved memory; the RSDP stands in the BIOS area.
+ * Tables stand at the top of RAM in reserved memory; the RSDP stands in the BIOS area. There is no SMI (SMI_CMD is 0):
+ * the machine is in ACPI mode from the start.
  */
 
 import {
@@ -20,7 +21,6 @@ import {
   PORT_COM1,
   PORT_PCI_CONFIG_ADDRESS,
   PORT_PCI_RESET,
-  PORT_SMI_COMMAND,
   pciIrq,
   VGA_END,
   VGA_START,
@@ -68,9 +68,6 @@ const RESET_REG_SUP = 1 << 10;
 const LEGACY_DEVICES = 1 << 0;
 const VGA_NOT_PRESENT = 1 << 2;
 const RESET_VALUE = 6;
-/** Written to the SMI command port, these switch ACPI mode, as with QEMU's firmware. */
-const ACPI_ENABLE = 0xf1;
-const ACPI_DISABLE = 0xf0;
 
 /** MADT: PC-AT compatible dual 8259 (table 5.20), and kinds of entries (table 5.21). */
 const PCAT_COMPAT = 1;
@@ -155,9 +152,6 @@ function buildFadt({ vga }: AcpiOptions, facs: number, dsdt: number): Uint8Array
     .u32(at(36), facs)
     .u32(at(40), dsdt)
     .u16(at(46), IRQ_SCI)
-    .u32(at(48), PORT_SMI_COMMAND)
-    .u8(at(52), ACPI_ENABLE)
-    .u8(at(53), ACPI_DISABLE)
     .u32(at(56), PORT_ACPI_PM)
     .u32(at(64), PORT_ACPI_PM + 4)
     .u32(at(76), PORT_ACPI_PM + 8)

@@ -26,13 +26,9 @@ export const BDA_SIZE = 0x100;
 /** Extended BIOS data area: the last KiB of conventional memory. */
 export const EBDA_START = 0x9fc00;
 export const EBDA_SIZE = 0x400;
-/** End of conventional memory; the VGA windows follow. */
-export const LOW_MEMORY_END = 0xa0000;
 /** VGA text memory lies in here; behaves as plain memory. */
 export const VGA_START = 0xa0000;
 export const VGA_END = 0xc0000;
-/** VGA colour text buffer, 80×25 cells of 2 bytes. */
-export const VGA_TEXT = 0xb8000;
 /** System ROM: holds what firmware would leave there; reserved in the memory map. */
 export const BIOS_START = 0xf0000;
 export const BIOS_END = 0x100000;
@@ -114,15 +110,13 @@ export const PORT_SYSTEM_B = 0x61;
 /** i8042 status and command port; 0xFE resets the machine. */
 export const PORT_KBD_COMMAND = 0x64;
 export const PORT_RTC = 0x70;
-/** POST codes; Linux writes here for delays. */
-export const PORT_POST = 0x80;
 /** System control port A: fast A20 and reset. */
 export const PORT_SYSTEM_A = 0x92;
 export const PORT_COM1 = 0x3f8;
-export const PORT_COM2 = 0x2f8;
-export const PORT_COM3 = 0x3e8;
-export const PORT_COM4 = 0x2e8;
 export const PORT_COM_SIZE = 8;
+/** VGA registers that a monochrome adapter has, 0x3B0…0x3BF. */
+export const PORT_VGA_MONO = 0x3b0;
+export const PORT_VGA_MONO_SIZE = 0x10;
 /** VGA registers, 0x3C0…0x3DF. */
 export const PORT_VGA = 0x3c0;
 export const PORT_VGA_SIZE = 0x20;
@@ -134,11 +128,9 @@ export const PORT_PVPANIC = 0x505;
 /** PIIX4 power management block: PM1a event at +0, PM1a control at +4, PM timer at +8. */
 export const PORT_ACPI_PM = 0x600;
 export const PORT_ACPI_PM_SIZE = 0x40;
-/** PIIX4 SMI command port. */
-export const PORT_SMI_COMMAND = 0xb2;
+/** PCI configuration mechanism 1: address, then data. */
 export const PORT_PCI_CONFIG_ADDRESS = 0xcf8;
 export const PORT_PCI_RESET = 0xcf9;
-export const PORT_PCI_CONFIG_DATA = 0xcfc;
 /** I/O BARs are assigned from here upwards. */
 export const PCI_IO_START = 0xc000;
 export const PCI_IO_END = 0x10000;
@@ -149,7 +141,13 @@ export const IRQ_PIT = 0;
 /** Input of the IOAPIC that carries IRQ 0 (MADT interrupt source override). */
 export const GSI_PIT = 2;
 export const IRQ_COM1 = 4;
-export const IRQ_COM2 = 3;
+/** COM1…COM4: two ports share an interrupt, as on every PC. */
+export const COM_PORTS = [
+  { port: PORT_COM1, irq: IRQ_COM1 },
+  { port: 0x2f8, irq: 3 },
+  { port: 0x3e8, irq: IRQ_COM1 },
+  { port: 0x2e8, irq: 3 },
+] as const;
 export const IRQ_RTC = 8;
 /** ACPI's SCI: level, active high, as in QEMU. */
 export const IRQ_SCI = 9;
@@ -161,5 +159,3 @@ export function pciIrq(device: number, pin: number): number {
 }
 /** virtio-mmio devices of `-M microvm` take IRQ 5, 6, … as Firecracker's do, leaving out those that are taken. */
 export const IRQ_VIRTIO_MMIO = [5, 6, 7, 10, 11, 12, 13, 14, 15] as const;
-/** Interrupt inputs of the one IOAPIC. */
-export const IOAPIC_PINS = 24;
