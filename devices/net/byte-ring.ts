@@ -7,10 +7,11 @@
 
 import type { GuestMemory } from '../bus.ts';
 import type { SegmentList } from './backend.ts';
+import { fold, sumBytes } from './checksum.ts';
 import { copyBytes, scatter } from './segments.ts';
 
 /** Bytes a ring holds: several of the largest TCP segments (64 KiB); a power of two. */
-export const RING_CAPACITY = 512 * 1024;
+export const RING_CAPACITY = 256 * 1024;
 const MASK = RING_CAPACITY - 1;
 
 /** Storages kept for reuse; more are left to the garbage collector. */
@@ -77,12 +78,15 @@ export class ByteRing {
     if (length > first) scatter(memory, segments, at + first, this.storage, 0, length - first);
   }
 
-  /** Copies `length` bytes from `offset` on into `target`. */
-  copy(offset: number, length: number, target: Uint8Array, to: number): void {
+  /** The internet checksum's sum (RFC 1071) over `length` bytes from `offset` on. @returns 16 bits */
+  sum(offset: number, length: number): number {
     const from = (this.start + offset) & MASK;
     const first = Math.min(length, RING_CAPACITY - from);
-    copyBytes(target, to, this.storage, from, first);
-    copyBytes(target, to + first, this.storage, 0, length - first);
+    const sum = sumBytes(this.storage, from, first);
+    if (first === length) return sum;
+    const second = sumBytes(this.storage, 0, length - first);
+    // After an odd number of bytes high and low change places.
+    return fold(sum + (first & 1 ? ((second & 0xff) << 8) | (second >>> 8) : second));
   }
 
   /** Forgets everything. The storage is not reused: a write of the kernel may still be reading it. */
