@@ -28,7 +28,11 @@ export class GuestBuffers {
   }
 
   /** Sends a frame after a vnet header (zero unless given), cut into pieces of the given sizes (the last repeats). */
-  send(frame: Uint8Array, pieceSizes: number[] = [VNET_HDR_SIZE, 4096], header: Uint8Array = new Uint8Array(VNET_HDR_SIZE)): void {
+  send(
+    frame: Uint8Array,
+    pieceSizes: number[] = [VNET_HDR_SIZE, 4096],
+    header: Uint8Array = new Uint8Array(VNET_HDR_SIZE),
+  ): void {
     const packet = Buffer.concat([header, frame]);
     this.layOut(TX_ADDRESS, packet.length, pieceSizes);
     let at = 0;
