@@ -66,6 +66,7 @@ class HandlerEmitter extends IrEmitter {
     this.emitRange(first, end);
     if (!this.ended) this.out.branch(wasm.BR, this.nextDepth);
     for (let n = first; n < end; n++) if (this.local[n] >= 0) this.drop(n);
+    this.forgetAddress();
   }
 
   /** Before a write: reads that came before it and are still wanted take their value now. */
@@ -335,8 +336,11 @@ class HandlerEmitter extends IrEmitter {
   }
 
   private releaseAddress(node: number): void {
-    if (this.uses[node] > 0) return;
-    this.locals.release(this.addressLocal);
+    if (this.uses[node] === 0) this.forgetAddress();
+  }
+
+  private forgetAddress(): void {
+    if (this.addressLocal >= 0) this.locals.release(this.addressLocal);
     this.addressLocal = -1;
     this.addressNode = 0;
   }
