@@ -6,7 +6,6 @@
  * it, so none waits and an acknowledgment is always up to date.
  */
 
-import { randomInt } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { GuestMemory } from '../../bus.ts';
 import { type SegmentList, TUN_F_CSUM, TUN_F_TSO4, VNET_HDR_SIZE } from '../backend.ts';
@@ -82,7 +81,7 @@ export class TcpConnection {
   private readonly socket: Socket;
   private readonly sender: TcpSender;
   private readonly receiver: TcpReceiver;
-  private readonly initialSequence = randomInt(2 ** 32);
+  private readonly initialSequence = Math.floor(Math.random() * 2 ** 32);
   private phase: Phase;
   private synDue = false;
   private ackDue = false;
