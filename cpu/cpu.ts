@@ -7,6 +7,7 @@ import { BlockCache } from './blocks.ts';
 import { SEG_CS } from './decode/insn.ts';
 import { EXIT_BUDGET, EXIT_EVENT, EXIT_EXCEPTION, EXIT_HALT, EXIT_HOT, EXIT_MISS, EXIT_SHUTDOWN } from './exits.ts';
 import { NO_ERROR_CODE, raise, VECTOR_DB, VECTOR_UD } from './fault.ts';
+import { X87State } from './fpu/x87-state.ts';
 import { allHelpers } from './helpers/all.ts';
 import type { Helper } from './helpers/registry.ts';
 import { Mmu } from './mmu/mmu.ts';
@@ -23,6 +24,7 @@ import {
   S_RIP,
   SEGMENT_BASE,
   segmentOffset,
+  X87_LAYOUT,
 } from './state.ts';
 import { deliverException, deliverInterrupt, deliverNmi } from './system/delivery.ts';
 import { checkUnit, needsHelper } from './system/legality.ts';
@@ -46,6 +48,8 @@ export interface CpuEnvironment {
   readonly tscKHz: number;
   /** APIC registers behind MSRs (IA32_APIC_BASE, x2APIC, TSC deadline); absent: such MSRs are #GP. */
   readonly apic?: ApicRegisters;
+  /** FERR#: an x87 exception is to be reported as IRQ 13 (CR0.NE = 0). */
+  readonly coprocessorError?: () => void;
 }
 
 export interface ApicRegisters {
@@ -83,6 +87,7 @@ export class Cpu {
   readonly ramSize: number;
   readonly mmu: Mmu;
   readonly blocks: BlockCache;
+  readonly x87: X87State;
   readonly env: CpuEnvironment;
   private readonly helpers: (Helper | undefined)[] = allHelpers();
   private readonly runCore: RunFunction;
@@ -113,6 +118,7 @@ export class Cpu {
     this.i32 = new Int32Array(buffer);
     this.mmu = new Mmu(buffer, options.ramSize, env.mmio);
     this.blocks = new BlockCache(this.mmu, buffer);
+    this.x87 = new X87State(buffer, X87_LAYOUT);
     this.blocks.needsHelper = needsHelper;
     this.mmu.onCodeWrite = (address, length) => this.blocks.written(address, length);
     const instance = new WebAssembly.Instance(options.core, {
@@ -144,8 +150,8 @@ export class Cpu {
     try {
       const row = this.u16[(op + r.R_ROW) >> 1];
       const helper = this.helpers[row];
-      if (helper === undefined) raise(VECTOR_UD);
       checkUnit(row, this.i32[S_MODE >> 2]);
+      if (helper === undefined) raise(VECTOR_UD);
       return helper(this, op);
     } catch (error) {
       this.mmu.caught(error);

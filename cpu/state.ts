@@ -104,6 +104,21 @@ export const S_FIP = 0x598;
 export const S_FDP = 0x5a0;
 export const S_FCS = 0x5a8;
 export const S_FDS = 0x5aa;
+/** Memory operands of x87 instructions, FXSAVE and their kin on their way: 512 bytes. */
+export const S_FPU_OPERAND = 0x600;
+/** The same as the x87 library wants it (fpu/x87-state.ts). */
+export const X87_LAYOUT = {
+  registers: S_X87,
+  fcw: S_FCW,
+  fsw: S_FSW,
+  ftw: S_FTW,
+  fop: S_FOP,
+  fip: S_FIP,
+  fcs: S_FCS,
+  fdp: S_FDP,
+  fds: S_FDS,
+  operand: S_FPU_OPERAND,
+};
 
 /** Software TLBs: TLB_ENTRIES entries of TLB_STRIDE bytes for supervisor and for user accesses. */
 export const S_TLB_SUPERVISOR = 0x10000;

@@ -40,7 +40,8 @@ export const CW_INITIAL = 0x37f;
 /**
  * Byte offsets of the x87 state in the state block. `registers`: R0…R7 in physical order, 16 bytes each, 16-aligned: the
  * significand little endian, then 16 bits of sign and exponent. `ftw`: one byte, bit i set when Ri is not empty, as FXSAVE
- * stores it. FCW, FSW, FOP, FCS and FDS are 16-bit, FIP and FDP 64-bit fields; all aligned to their size.
+ * stores it. FCW, FSW, FOP, FCS and FDS are 16-bit, FIP and FDP 64-bit fields; all aligned to their size. `operand`: where
+ * memory operands stand on their way, OPERAND_BYTES long, 16-aligned.
  */
 export interface X87Layout {
   readonly registers: number;
@@ -52,10 +53,11 @@ export interface X87Layout {
   readonly fcs: number;
   readonly fdp: number;
   readonly fds: number;
+  readonly operand: number;
 }
 
 /** Room for the largest memory operand, the FXSAVE image. */
-const OPERAND_BYTES = 512;
+export const OPERAND_BYTES = 512;
 
 /** Precision control 00, 01 (reserved, acts as extended), 10, 11. */
 const PRECISIONS: readonly Format[] = [EXTENDED_24, EXTENDED, EXTENDED_53, EXTENDED];
@@ -73,9 +75,9 @@ export class X87State {
   fop = 0;
 
   /** The memory operand's bytes, as loaded by the caller or to be stored by it. */
-  readonly operand = new Uint8Array(OPERAND_BYTES);
-  readonly operand16 = new Uint16Array(this.operand.buffer);
-  readonly operand32 = new Int32Array(this.operand.buffer);
+  readonly operand: Uint8Array;
+  readonly operand16: Uint16Array;
+  readonly operand32: Int32Array;
   /** Bytes of `operand` the caller has to store; 0 if an unmasked exception forbids the store. */
   storeBytes = 0;
 
@@ -99,6 +101,9 @@ export class X87State {
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.i32 = new Int32Array(buffer);
+    this.operand = new Uint8Array(buffer, layout.operand, OPERAND_BYTES);
+    this.operand16 = new Uint16Array(buffer, layout.operand, OPERAND_BYTES / 2);
+    this.operand32 = new Int32Array(buffer, layout.operand, OPERAND_BYTES / 4);
   }
 
   /** Takes the working copies from the state block. */

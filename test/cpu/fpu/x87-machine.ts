@@ -1,11 +1,22 @@
 /** The x87 model, driven by oracle records as the CPU would drive it. */
 import { execute, operandBytes, retire, x87Form } from '../../../cpu/fpu/x87.ts';
-import { X87State } from '../../../cpu/fpu/x87-state.ts';
+import { OPERAND_BYTES, X87State } from '../../../cpu/fpu/x87-state.ts';
 import { EFLAGS, hex, MEMORY, RAX, X87_IMAGE, X87_MEMORY } from './oracle.ts';
 
 export const IMAGE_BYTES = 108;
-export const layout = { registers: 0, fcw: 128, fsw: 130, ftw: 132, fop: 134, fip: 136, fcs: 144, fds: 146, fdp: 152 };
-export const x = new X87State(new ArrayBuffer(256), layout);
+export const layout = {
+  registers: 0,
+  fcw: 128,
+  fsw: 130,
+  ftw: 132,
+  fop: 134,
+  fip: 136,
+  fcs: 144,
+  fds: 146,
+  fdp: 152,
+  operand: 160,
+};
+export const x = new X87State(new ArrayBuffer(layout.operand + OPERAND_BYTES), layout);
 
 /** Loads the state from a FRSTOR image. */
 export function restore(image: Uint8Array): void {
