@@ -26,6 +26,8 @@ void check_eq(const char *name, reg got, reg want) {
   check(got == want, name, "got 0x%lx, want 0x%lx", (unsigned long)got, (unsigned long)want);
 }
 
+void check_vector(const char *name, int vector, int want) { check(vector == want, name, "vector %d, want %d", vector, want); }
+
 bool under_tcg(void) {
   struct cpuid id = cpuid(0x40000000, 0);
   return id.ebx == 0x54474354 && id.ecx == 0x43544743 && id.edx == 0x47435447; /* "TCGTCGTCGTCG" */

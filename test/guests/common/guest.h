@@ -33,6 +33,7 @@ void panic(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2
 /* check.c: one line per check, "PASS name" or "FAIL name: ...". */
 void check(bool ok, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void check_eq(const char *name, reg got, reg want);
+void check_vector(const char *name, int vector, int want); /* of a TRAP() */
 void checks_done(void) __attribute__((noreturn));
 /* A check of what the SDM says and QEMU's TCG does not do: failing it under TCG is only noted. */
 void check_not_tcg(bool ok, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -72,8 +73,10 @@ extern reg trap_resume, trap_resume_sp;
 #define TRAP(code, ...) \
   ({ \
     trapped.vector = NO_TRAP; \
+    barrier(); \
     __asm__ volatile("mov" W " $9f, trap_resume\n\tmov %%" R "sp, trap_resume_sp\n\t" code \
                      "\n9:\tmov trap_resume_sp, %%" R "sp\n\tmov" W " $0, trap_resume" __VA_ARGS__); \
+    barrier(); \
     trapped.vector; \
   })
 
@@ -86,7 +89,7 @@ extern reg trap_resume, trap_resume_sp;
 #define SEL_USER_CODE64 0x30
 #define SEL_TSS 0x40
 #define SEL_SPARE 0x50 /* eight free descriptors */
-extern uint64_t gdt[];
+extern volatile uint64_t gdt[];
 
 #ifdef __x86_64__
 struct tss { uint32_t reserved0; uint64_t rsp[3]; uint64_t reserved1; uint64_t ist[7]; uint64_t reserved2; uint16_t reserved3, iomap_base; uint8_t iomap_end; } __attribute__((packed));

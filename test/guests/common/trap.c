@@ -66,5 +66,6 @@ void trap_dispatch(struct trap_frame *frame) {
 #endif
   trapped.cr2 = cr2;
   frame->ip = trap_resume;
+  frame->cs = SEL_KERNEL_CODE;
   frame->flags &= ~(reg)(RFLAGS_TF | RFLAGS_DF | RFLAGS_AC);
 }

@@ -92,7 +92,8 @@ static void permissions(uint32_t *page) {
   write_cr0(read_cr0() | CR0_WP);
   expect("write to a read-only page", write_trap(VA), 3, VA);
   write_cr0(read_cr0() & ~(reg)CR0_WP);
-  check(write_trap(VA) == NO_TRAP && *page == 0x1234, "WP = 0 lets the kernel write", "vector %d", trapped.vector);
+  int vector = write_trap(VA);
+  check(vector == NO_TRAP && *page == 0x1234, "WP = 0 lets the kernel write", "vector %d", vector);
   write_cr0(read_cr0() | CR0_WP);
   pt[0] = (reg)page | P | RW;
   SET(pd[0], pd[0] & ~RW);
@@ -115,9 +116,9 @@ static void no_execute(uint32_t *page) {
   expect_reserved("without NXE, bit 63 is reserved", read_trap(VA), VA);
   wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
   SET(pt[0], (reg)page | P | RW);
-  check(call_trap(VA) == NO_TRAP, "an executable page", "vector %d", trapped.vector);
+  check_vector("an executable page", call_trap(VA), NO_TRAP);
   SET(pt[0], (reg)page | P | RW | NX);
-  check(read_trap(VA) == NO_TRAP, "NX lets data through", "vector %d", trapped.vector);
+  check_vector("NX lets data through", read_trap(VA), NO_TRAP);
   expect("NX in the PTE", call_trap(VA), 0x11, VA);
   pt[0] = (reg)page | P | RW;
   SET(pd[0], pd[0] | NX);
@@ -174,7 +175,8 @@ static void translation_cache(uint32_t *one, uint32_t *two) {
   invlpg(at(VA));
   check_eq("and changes it", *at(VA), 2);
   SET(boot_pml4[510], 0);
-  check(read_trap(0x800000000000ul) == GP && trapped.error == 0, "a non-canonical address", "vector %d", trapped.vector);
+  int vector = read_trap(0x800000000000ul);
+  check(vector == GP && trapped.error == 0, "a non-canonical address", "vector %d", vector);
 }
 
 static void supervisor_mode_protection(uint32_t *page) {
@@ -182,12 +184,12 @@ static void supervisor_mode_protection(uint32_t *page) {
   page[0] = 0xc3;
   SET(pt[0], (reg)page | P | RW | US);
   if (id.ebx & 1 << 7) {
-    check(call_trap(VA) == NO_TRAP, "without SMEP the kernel executes user pages", "vector %d", trapped.vector);
+    check_vector("without SMEP the kernel executes user pages", call_trap(VA), NO_TRAP);
     write_cr4(read_cr4() | CR4_SMEP);
     expect("SMEP", call_trap(VA), 0x11, VA);
     write_cr4(read_cr4() & ~(reg)CR4_SMEP);
   } else if (!under_tcg()) { /* TCG 7.2 hangs in this */
-    check(TRAP("mov %0, %%cr4", : : "r"(read_cr4() | CR4_SMEP) : "memory") == GP, "CR4.SMEP is reserved without SMEP", "vector %d", trapped.vector);
+    check_vector("CR4.SMEP is reserved without SMEP", TRAP("mov %0, %%cr4", : : "r"(read_cr4() | CR4_SMEP) : "memory"), GP);
   }
   if (id.ebx & 1 << 20) {
     write_cr4(read_cr4() | CR4_SMAP);
@@ -200,7 +202,7 @@ static void supervisor_mode_protection(uint32_t *page) {
     expect("CLAC restores it", read_trap(VA), 1, VA);
     write_cr4(read_cr4() & ~(reg)CR4_SMAP);
   } else {
-    check(TRAP("stac", : : : "memory") == UD, "STAC is undefined without SMAP", "vector %d", trapped.vector);
+    check_vector("STAC is undefined without SMAP", TRAP("stac", : : : "memory"), UD);
   }
 }
 

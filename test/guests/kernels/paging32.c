@@ -40,7 +40,7 @@ static void two_levels(uint32_t *page) {
   flush();
   expect("write to a read-only page", write_trap(VA), 3, VA);
   write_cr0(read_cr0() & ~CR0_WP);
-  check(write_trap(VA) == NO_TRAP, "WP = 0 lets the kernel write", "vector %d", trapped.vector);
+  check_vector("WP = 0 lets the kernel write", write_trap(VA), NO_TRAP);
   expect("an absent directory entry", read_trap(0xc0000000), 0, 0xc0000000);
   directory[VA_BIG >> 22] = (reg)table | P | RW; /* PS clear: a table */
   table[1] = (reg)page | P | RW;
@@ -78,7 +78,7 @@ static void three_levels(uint32_t *page) {
     page[0] = 0xc3; /* ret, by its physical address */
     table[0] = (reg)page | P | RW;
     flush();
-    check(TRAP("call *%0", : : "r"(VA) : "memory") == NO_TRAP, "PAE: an executable page", "vector %d", trapped.vector);
+    check_vector("PAE: an executable page", TRAP("call *%0", : : "r"(VA) : "memory"), NO_TRAP);
     table[0] |= 1ull << 63;
     flush();
     expect("PAE: NX", TRAP("call *%0", : : "r"(VA) : "memory"), 0x11, VA);
