@@ -307,7 +307,8 @@ export class TcpConnection {
       return;
     }
     this.ackDue = true;
-    this.receiver.accept(sequence, bytes, segment.payloadAt, payloadLength, fin);
+    const push = (segment.flags & TCP_PSH) !== 0;
+    this.receiver.accept(sequence, bytes, segment.payloadAt, payloadLength, push, fin);
     this.endSocketIfDrained();
   }
 

@@ -68,8 +68,11 @@ export class TcpReceiver {
     return offset >= 0 && offset <= this.ring.free;
   }
 
-  /** Takes payload and FIN of a segment, as far as they are new and fit. */
-  accept(sequence: number, bytes: Uint8Array, at: number, length: number, fin: boolean): void {
+  /**
+   * Takes payload and FIN of a segment, as far as they are new and fit.
+   * @param push no more is to be expected soon: the socket gets it now
+   */
+  accept(sequence: number, bytes: Uint8Array, at: number, length: number, push: boolean, fin: boolean): void {
     const { ring } = this;
     let offset = sequenceDistance(sequence, this.next);
     if (offset < 0) {
@@ -100,7 +103,8 @@ export class TcpReceiver {
       this.next = (this.next + 1) >>> 0;
       this.finished = true;
     }
-    this.writer.flush();
+    if (push || this.finished) this.writer.flush();
+    else this.writer.flushLater();
   }
 
   private advance(length: number): void {
