@@ -28,7 +28,7 @@ import {
   SEGMENT_STRIDE,
 } from './state.ts';
 import { RecordWriter } from './wasm/record-writer.ts';
-import { H_FALL_THROUGH, H_HEAD, H_STALE } from './wasm/shapes.ts';
+import { H_FALL_THROUGH, H_HEAD, H_STALE, H_STOP } from './wasm/shapes.ts';
 
 /** Longest block in instructions. */
 const MAX_BLOCK = 64;
@@ -70,6 +70,8 @@ export class BlockCache {
   hotThreshold = 0x7fffffff;
   /** Must this instruction go to its helper although it has a handler (privilege, disabled units)? */
   needsHelper: (insn: Insn, mode: number) => boolean = () => false;
+  /** Table index of the region at an address, 0 for none. */
+  regionAt: (ripLow: number, ripHigh: number, mode: number) => number = () => 0;
   /** Told when all records are about to be dropped. */
   onFlush: () => void = () => {};
 
@@ -78,6 +80,27 @@ export class BlockCache {
     this.i32 = new Int32Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.writer = new RecordWriter(buffer);
+  }
+
+  /** Has the block at this address been decoded (and so probably run)? */
+  has(ripLow: number, ripHigh: number, mode: number): boolean {
+    let block = this.blocks.get((ripLow >>> 0) * 4096 + (mode & 0xfff));
+    while (block !== undefined && !(block.mode === mode && block.ripHigh === ripHigh)) block = block.next;
+    return block !== undefined;
+  }
+
+  /** Records that execute one instruction and stop, for regions to step it in place. */
+  singleStep(insn: Insn, nextLow: number, nextHigh: number): number {
+    const first = this.arena;
+    const end = this.writer.instruction(first, insn, nextLow, nextHigh, 0, true);
+    this.arena = this.writer.special(end, H_STOP, 0);
+    return first;
+  }
+
+  /** Takes region `index` out of the jump cache. */
+  forgetRegion(ripLow: number, index: number): void {
+    const entry = jumpEntry(ripLow) >> 2;
+    if (this.i32[entry + (JUMP_REGION >> 2)] === index) this.i32[entry + (JUMP_REGION >> 2)] = 0;
   }
 
   /** Empties the jump cache (the mapping of addresses changed). */
@@ -130,7 +153,7 @@ export class BlockCache {
     i32[entry + (JUMP_RIP >> 2) + 1] = ripHigh;
     i32[entry + (JUMP_MODE >> 2)] = mode;
     i32[entry + (JUMP_OP >> 2)] = block.op;
-    i32[entry + (JUMP_REGION >> 2)] = 0;
+    i32[entry + (JUMP_REGION >> 2)] = this.regionAt(ripLow, ripHigh, mode);
     return block;
   }
 

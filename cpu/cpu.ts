@@ -3,18 +3,20 @@
  * What instructions do lives in lift/ and helpers/; how exceptions and interrupts are delivered in system/.
  */
 import type { AccessSize, BusDevice, InterruptController } from '../devices/bus.ts';
-import { BlockCache } from './blocks.ts';
+import { BlockCache, jumpEntry } from './blocks.ts';
 import { SEG_CS } from './decode/insn.ts';
 import { EXIT_BUDGET, EXIT_EVENT, EXIT_EXCEPTION, EXIT_HALT, EXIT_HOT, EXIT_MISS, EXIT_SHUTDOWN } from './exits.ts';
 import { NO_ERROR_CODE, raise, VECTOR_DB, VECTOR_UD } from './fault.ts';
 import { X87State } from './fpu/x87-state.ts';
 import { allHelpers } from './helpers/all.ts';
 import type { Helper } from './helpers/registry.ts';
+import { RegionCompiler } from './jit/compiler.ts';
 import { Mmu } from './mmu/mmu.ts';
 import { MODE_ONE, MODE_TRAP } from './mode.ts';
 import * as r from './record.ts';
 import {
   gprOffset,
+  JUMP_REGION,
   RAM_BASE,
   S_BUDGET,
   S_DR,
@@ -67,6 +69,8 @@ export interface CpuOptions {
   ramSize: number;
   /** The core module (wasm/interpreter.ts), compiled. */
   core: WebAssembly.Module;
+  /** Executions after which a block is translated; 0 or absent: never. */
+  hotThreshold?: number;
 }
 
 /** Why `run` returned. */
@@ -89,6 +93,8 @@ export class Cpu {
   readonly blocks: BlockCache;
   readonly x87: X87State;
   readonly env: CpuEnvironment;
+  /** The translator; undefined: interpret only. */
+  readonly regions: RegionCompiler | undefined;
   private readonly helpers: (Helper | undefined)[] = allHelpers();
   private readonly runCore: RunFunction;
   private readonly flagsFunction: () => number;
@@ -120,7 +126,7 @@ export class Cpu {
     this.blocks = new BlockCache(this.mmu, buffer);
     this.x87 = new X87State(buffer, X87_LAYOUT);
     this.blocks.needsHelper = needsHelper;
-    this.mmu.onCodeWrite = (address, length) => this.blocks.written(address, length);
+    this.mmu.onCodeWrite = (address, length) => this.ramWritten(address, length);
     const instance = new WebAssembly.Instance(options.core, {
       e: {
         m: this.memory,
@@ -131,6 +137,13 @@ export class Cpu {
     });
     this.runCore = instance.exports.run as RunFunction;
     this.flagsFunction = instance.exports.flags as () => number;
+    if (options.hotThreshold) {
+      const regions = new RegionCompiler(this.mmu, this.blocks, this.memory, instance.exports);
+      this.regions = regions;
+      this.blocks.hotThreshold = options.hotThreshold;
+      this.blocks.regionAt = (low, high, mode) => regions.find(low, high, mode)?.index ?? 0;
+      this.blocks.onFlush = () => regions.flush();
+    }
     this.reset();
   }
 
@@ -176,6 +189,7 @@ export class Cpu {
   /** Bytes of RAM were written by a device. */
   ramWritten(address: number, length: number): void {
     this.blocks.written(address, length);
+    this.regions?.written(address, length);
   }
 
   /**
@@ -297,7 +311,14 @@ export class Cpu {
     this.blocks.flushJumpCache();
   }
 
-  private hot(): void {}
+  /** Compiles the block at RIP, which has become hot. */
+  private hot(): void {
+    const { i32 } = this;
+    const low = i32[S_RIP >> 2];
+    const high = i32[(S_RIP + 4) >> 2];
+    const region = this.regions?.compile(low, high, i32[S_MODE >> 2]);
+    if (region !== undefined) i32[(jumpEntry(low) + JUMP_REGION) >> 2] = region.index;
+  }
 
   // --- register access by TypeScript ----------------------------------------------------------------------------------
 

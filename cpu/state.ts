@@ -43,6 +43,9 @@ export const S_SLOW_VALUE = 0x1e0;
 export const S_DIRECT_LOW = 0x1f0;
 export const S_DIRECT_LENGTH = 0x1f8;
 
+/** i32: regions or mappings were invalidated; a region that called out leaves. */
+export const S_STALE = 0x94;
+
 /** Segment registers ES CS SS DS FS GS, then LDTR and TR: SEGMENT_STRIDE bytes each. */
 export const S_SEGMENTS = 0x200;
 export const SEGMENT_STRIDE = 32;

@@ -74,10 +74,12 @@ export interface GuestMemory {
 
 /** An access by a device to a guest physical address that is not RAM. */
 export class GuestMemoryError extends Error {
-  constructor(
-    readonly address: number,
-    readonly length: number,
-  ) {
+  readonly address: number;
+  readonly length: number;
+
+  constructor(address: number, length: number) {
     super(`guest address 0x${address.toString(16)}+${length} is outside RAM`);
+    this.address = address;
+    this.length = length;
   }
 }

@@ -1,7 +1,9 @@
 /** Operands of a helper's instruction, from its record (record.ts). 64-bit values are left in `low` and `high`. */
 import type { Cpu } from '../cpu.ts';
+import { type OpcodeRow, rows } from '../isa/table.ts';
+import { codeSize } from '../mode.ts';
 import * as r from '../record.ts';
-import { S_RIP } from '../state.ts';
+import { S_MODE, S_RIP } from '../state.ts';
 
 /** Halves of the last 64-bit result of a function below. */
 export let low = 0;
@@ -39,6 +41,24 @@ export function immediate(cpu: Cpu, op: number): number {
   return cpu.i32[(op + r.R_IMM) >> 2];
 }
 
+/** Address size in bytes. */
+export function addressSize(cpu: Cpu, op: number): number {
+  return (info(cpu, op) >> r.INFO_ADDRESS_SHIFT) & 15;
+}
+
+/** Effective segment of a memory operand, SEG_*. */
+export function segmentNumber(cpu: Cpu, op: number): number {
+  return (info(cpu, op) >> r.INFO_SEGMENT_SHIFT) & 7;
+}
+
+export function isMode64(cpu: Cpu, op: number): boolean {
+  return (info(cpu, op) & r.INFO_MODE64) !== 0;
+}
+
+export function rowOf(cpu: Cpu, op: number): OpcodeRow {
+  return rows[cpu.u16[(op + r.R_ROW) >> 1]];
+}
+
 /** Byte offset of the register in ModRM.reg. */
 export function regOffset(cpu: Cpu, op: number): number {
   return cpu.u16[(op + r.R_REG) >> 1];
@@ -63,10 +83,17 @@ export function linearAddress(cpu: Cpu, op: number): void {
   add64(i32[segment], i32[segment + 1]);
 }
 
+/** Is a 64-bit value with this upper half a canonical address (SDM vol. 1, 3.3.7.1)? */
+export function isCanonical(valueHigh: number): boolean {
+  return valueHigh === (valueHigh << 16) >> 16;
+}
+
 /** Address of the next instruction → low, high. */
 export function nextRip(cpu: Cpu, op: number): void {
   set64(cpu.i32[S_RIP >> 2], cpu.i32[(S_RIP + 4) >> 2]);
   add64(cpu.u8[op + r.R_LENGTH], 0);
+  const code = codeSize(cpu.i32[S_MODE >> 2]);
+  if (code !== 8) set64(code === 2 ? low & 0xffff : low, 0);
 }
 
 /** Moves RIP to the next instruction. */

@@ -93,6 +93,7 @@ function x87(cpu: Cpu, op: number): number {
     if (form.stores < 0) x.environment = environment(cpu, info & r.INFO_SIZE_MASK);
     execute(x, opcode, modrm);
     if (x.storeBytes !== 0) storeOperand(cpu, addressLow, addressHigh, x.storeBytes);
+    else cpu.mmu.probe(addressLow, addressHigh, operandBytes(x, form.stores), true);
     retire(x, opcode, modrm);
   }
   return HELPER_NEXT;

@@ -34,11 +34,14 @@ const CONDITION_FLAGS = [
 
 export class FlagTracker {
   private readonly ir: IrBuffer;
+  private readonly complete: boolean;
   /** For each flag the FLAGS_WRITE or FLAGS_MERGE that defines it; 0: unknown, it stands in the state. */
   readonly source = new Int32Array(6);
 
-  constructor(ir: IrBuffer) {
+  /** @param complete put a FLAGS_WRITE of all six flags beside each FLAGS_MERGE (for whoever emits only those). */
+  constructor(ir: IrBuffer, complete = false) {
     this.ir = ir;
+    this.complete = complete;
   }
 
   /** Forgets all definitions (at the start of a block, and after a helper ran). */
@@ -53,6 +56,10 @@ export class FlagTracker {
 
   /** The flags of `mask` become those bits of `bits` (i32); the others stay. */
   merge(mask: number, bits: number): void {
+    if (this.complete) {
+      const all = this.ir.op2(op.I32_OR, this.read(FLAGS_ALL & ~mask), bits);
+      this.ir.add(op.FLAGS_WRITE, op.T_NONE, 0, this.ir.op1(op.I64_EXTEND_I32_U, all), 0, CC_EXPLICIT);
+    }
     const n = this.ir.add(op.FLAGS_MERGE, op.T_NONE, bits, 0, 0, mask);
     for (let i = 0; i < 6; i++) if (mask & EACH[i]) this.source[i] = n;
   }
@@ -68,13 +75,11 @@ export class FlagTracker {
       const n = this.source[i];
       if (!(mask & EACH[i]) || n === 0) continue;
       let part: number;
-      if (ir.op[n] === op.FLAGS_MERGE) {
+      const merged = ir.op[n] === op.FLAGS_MERGE;
+      if (merged || ir.imm[n] === CC_EXPLICIT) {
         let together = 0;
-        for (let k = i; k < 6; k++)
-          if (this.source[k] === n && mask & EACH[k]) {
-            together |= EACH[k];
-          }
-        part = ir.op2(op.I32_AND, ir.a[n], ir.i32(together));
+        for (let k = i; k < 6; k++) if (this.source[k] === n && mask & EACH[k]) together |= EACH[k];
+        part = ir.op2(op.I32_AND, merged ? ir.a[n] : ir.op1(op.I32_WRAP_I64, ir.b[n]), ir.i32(together));
         mask &= ~together;
       } else part = ir.op2(op.I32_SHL, this.bit(i), ir.i32(POSITION[i]));
       bits = bits === 0 ? part : ir.op2(op.I32_OR, bits, part);

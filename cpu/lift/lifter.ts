@@ -102,7 +102,7 @@ export function operandBytes(row: OpcodeRow, k: number, insn: Insn): number {
 
 export class Lifter {
   readonly ir = new IrBuffer();
-  readonly flags = new FlagTracker(this.ir);
+  readonly flags: FlagTracker;
   /** Are operands read from the operation record at run time? */
   readonly dynamic: boolean;
   insn!: Insn;
@@ -114,6 +114,7 @@ export class Lifter {
 
   constructor(dynamic: boolean) {
     this.dynamic = dynamic;
+    this.flags = new FlagTracker(this.ir, !dynamic);
   }
 
   /** Starts an instruction; in static mode `nextLow/High` is the address behind it. */

@@ -81,6 +81,18 @@ export class Mmu {
     return walked.high === 0 && address < this.ramSize ? address : -1;
   }
 
+  /** As {@link resolve} for data, by the TLB if it knows the page; otherwise enters it there. */
+  private find(low: number, high: number, access: number): number {
+    const { i32 } = this;
+    const user = access & ACCESS_USER;
+    const entry = (user !== 0 ? S_TLB_USER : S_TLB_SUPERVISOR) + ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
+    const tag = (entry + (access & ACCESS_WRITE ? TLB_WRITE : TLB_READ)) >> 2;
+    if (i32[tag] === (low & -PAGE_SIZE) && i32[tag + 1] === high) return (low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0;
+    const address = this.resolve(low, high, access);
+    if (address >= 0) this.fill(low, high, address, user);
+    return address;
+  }
+
   /** Enters the page of the last walk into the TLB of this privilege. */
   private fill(low: number, high: number, address: number, user: number): void {
     if (walked.guarded) return;
@@ -138,12 +150,11 @@ export class Mmu {
       this.loadTo(to + room, next, next === 0 ? (high + 1) | 0 : high, size - room, access);
       return;
     }
-    const address = this.resolve(low, high, access);
+    const address = this.find(low, high, access);
     if (address < 0) this.loadMmio(to, walked.low >>> 0, walked.high, size);
     else {
       const from = RAM_BASE + address;
       for (let i = 0; i < size; i++) this.u8[to + i] = this.u8[from + i];
-      this.fill(low, high, address, access & ACCESS_USER);
     }
   }
 
@@ -159,10 +170,9 @@ export class Mmu {
       this.storeFrom(from + room, next, nextHigh, size - room, access);
       return;
     }
-    const address = this.resolve(low, high, access);
+    const address = this.find(low, high, access);
     if (address < 0) this.storeMmio(from, walked.low >>> 0, walked.high, size);
     else {
-      this.fill(low, high, address, access & ACCESS_USER);
       const to = RAM_BASE + address;
       for (let i = 0; i < size; i++) this.u8[to + i] = this.u8[from + i];
       if (this.u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) this.onCodeWrite(address, size);
@@ -246,10 +256,7 @@ export class Mmu {
    * Enters the TLB, so the permission is the same as generated code would find.
    */
   translate(low: number, high: number, write: boolean): number {
-    const { user } = this;
-    const address = this.resolve(low, high, (write ? ACCESS_WRITE : ACCESS_READ) | user);
-    if (address >= 0) this.fill(low, high, address, user);
-    return address;
+    return this.find(low, high, (write ? ACCESS_WRITE : ACCESS_READ) | this.user);
   }
 
   /** Physical address of a code byte; -1 when it is not RAM. */

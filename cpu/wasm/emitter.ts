@@ -74,7 +74,7 @@ export abstract class IrEmitter {
     uses.fill(0, first, end);
     this.local.fill(NO_LOCAL, first, end);
     for (let n = end - 1; n >= first; n--) {
-      if (uses[n] === 0 && !isRoot(ir.op[n])) continue;
+      if (uses[n] === 0 && !this.isRoot(ir.op[n])) continue;
       if (ir.a[n] !== 0) uses[ir.a[n]]++;
       if (ir.b[n] !== 0) uses[ir.b[n]]++;
       if (ir.c[n] !== 0) uses[ir.c[n]]++;
@@ -83,7 +83,7 @@ export abstract class IrEmitter {
 
   /** Emits the roots among nodes `first` … `end - 1`. */
   emitRange(first: number, end: number): void {
-    for (let n = first; n < end; n++) if (isRoot(this.ir.op[n])) this.root(n);
+    for (let n = first; n < end; n++) if (this.isRoot(this.ir.op[n])) this.root(n);
   }
 
   /** Puts the value of node `n` on the stack; this is one of its uses. */
@@ -117,18 +117,22 @@ export abstract class IrEmitter {
 
   /** Emits a pure operation with its operands. */
   private pure(n: number): void {
+    const { ir } = this;
+    if (ir.a[n] !== 0) this.value(ir.a[n]);
+    if (ir.b[n] !== 0) this.value(ir.b[n]);
+    if (ir.c[n] !== 0) this.value(ir.c[n]);
+    this.opcode(n);
+  }
+
+  /** Emits the operation of a pure node whose operands are on the stack. */
+  protected opcode(n: number): void {
     const { ir, out } = this;
     const opcode = ir.op[n];
     if (opcode === op.CONST_V128) {
       out.byte(0xfd);
       out.u32(V128_CONST);
       out.raw(ir.vectors[ir.imm[n]]);
-      return;
-    }
-    if (ir.a[n] !== 0) this.value(ir.a[n]);
-    if (ir.b[n] !== 0) this.value(ir.b[n]);
-    if (ir.c[n] !== 0) this.value(ir.c[n]);
-    if (opcode === op.SELECT) out.byte(SELECT_OP);
+    } else if (opcode === op.SELECT) out.byte(SELECT_OP);
     else if (opcode >= op.SIMD) {
       out.byte(0xfd);
       out.u32(opcode & 0xff);
@@ -164,13 +168,14 @@ export abstract class IrEmitter {
     }
   }
 
+  /** Has the operation effects, so that it is emitted in program order? */
+  protected isRoot(opcode: number): boolean {
+    return opcode >= op.FLAGS_WRITE && opcode < op.SIMD;
+  }
+
   protected abstract root(n: number): void;
   /** Puts the value of a state read on the stack. */
   protected abstract read(n: number): void;
-}
-
-export function isRoot(opcode: number): boolean {
-  return opcode >= op.FLAGS_WRITE && opcode < op.SIMD;
 }
 
 export function isStateRead(opcode: number): boolean {

@@ -1,0 +1,260 @@
+/**
+ * Compiles hot code into regions and keeps them: which there are, where their code came from, and when they die.
+ */
+import type { BlockCache } from '../blocks.ts';
+import { decode } from '../decode/decoder.ts';
+import { Insn } from '../decode/insn.ts';
+import { ATTR_END, attributesOf } from '../isa/table.ts';
+import { definitionOf } from '../lift/lift.ts';
+import { Lifter } from '../lift/lifter.ts';
+import type { Mmu } from '../mmu/mmu.ts';
+import { codeSize } from '../mode.ts';
+import { PAGE_SIZE, RAM_BASE, S_PAGE_FLAGS, S_STALE } from '../state.ts';
+import { needsHelper } from '../system/legality.ts';
+import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
+import { assembleModule, Encoder } from '../wasm/encoder.ts';
+import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
+import { type BasicBlock, type CodeSource, ControlFlow } from './control-flow.ts';
+import {
+  type AddressSpace,
+  HELPER_FLAGS,
+  HELPER_RUN,
+  HELPER_TABLE_SIZE,
+  type LiftedBlock,
+  RegionEmitter,
+} from './region-emitter.ts';
+import { structure } from './structure.ts';
+
+export interface Region {
+  /** Index in the core's table. */
+  index: number;
+  ripLow: number;
+  ripHigh: number;
+  mode: number;
+  /** Guest page (linear address / 4096 of the low half) → physical page, for all pages whose code is in the region. */
+  pages: Map<number, number>;
+  /** Physical ranges of code, first and end. */
+  ranges: [number, number][];
+}
+
+/** Rows that have a definition and, though they end interpreter blocks, not a region's. */
+const CODE_SIZE_64 = 8;
+const COPY_SIZE = 64;
+
+export interface JitCounters {
+  regions: number;
+  instructions: number;
+  bytes: number;
+  milliseconds: number;
+  killed: number;
+}
+
+export class RegionCompiler {
+  private readonly mmu: Mmu;
+  private readonly blocks: BlockCache;
+  private readonly memory: WebAssembly.Memory;
+  private readonly table: WebAssembly.Table;
+  private readonly helperTable: WebAssembly.Table;
+  private readonly lifter = new Lifter(false);
+  private readonly emitter: RegionEmitter;
+  private readonly insn = new Insn();
+  private readonly regions = new Map<number, Region[]>();
+  private readonly byPage = new Map<number, Set<Region>>();
+  private readonly freeIndices: number[] = [];
+  private nextIndex = 1;
+  readonly counters: JitCounters = { regions: 0, instructions: 0, bytes: 0, milliseconds: 0, killed: 0 };
+  /** Memory access of new regions. */
+  space: AddressSpace = { directLow: 0, directLength: 0 };
+
+  constructor(mmu: Mmu, blocks: BlockCache, memory: WebAssembly.Memory, exports: Record<string, unknown>) {
+    this.mmu = mmu;
+    this.blocks = blocks;
+    this.memory = memory;
+    this.table = exports.table as WebAssembly.Table;
+    this.helperTable = new WebAssembly.Table({ element: 'anyfunc', initial: HELPER_TABLE_SIZE });
+    this.helperTable.set(HELPER_RUN, exports.run);
+    this.helperTable.set(HELPER_FLAGS, exports.flags);
+    this.emitter = new RegionEmitter(this.lifter, new Encoder());
+  }
+
+  /** The live region that starts at an address, whose pages are still mapped the same; undefined if there is none. */
+  find(ripLow: number, ripHigh: number, mode: number): Region | undefined {
+    const list = this.regions.get(ripLow);
+    if (list === undefined) return undefined;
+    for (const region of list)
+      if (region.ripHigh === ripHigh && region.mode === mode && this.mapped(region)) return region;
+    return undefined;
+  }
+
+  private mapped(region: Region): boolean {
+    for (const [page, physical] of region.pages)
+      if (this.fetch(page * PAGE_SIZE, region.ripHigh) !== physical * PAGE_SIZE) return false;
+    return true;
+  }
+
+  /** Physical address of code, -1 when fetching it would fault. */
+  private fetch(low: number, high: number): number {
+    try {
+      return this.mmu.translateFetch(low | 0, high);
+    } catch (error) {
+      this.mmu.caught(error);
+      return -1;
+    }
+  }
+
+  /** Compiles the region that starts at an address. @returns undefined when nothing there can be translated. */
+  compile(ripLow: number, ripHigh: number, mode: number): Region | undefined {
+    if (codeSize(mode) !== CODE_SIZE_64) return undefined;
+    const started = performance.now();
+    const pages = new Map<number, number>();
+    const source = this.source(pages, ripHigh, mode);
+    const flow = new ControlFlow(source, (insn) => this.canLift(insn, mode), ripLow, ripHigh);
+    if (flow.blocks.length === 0) return undefined;
+    const order = structure(flow.blocks[0]);
+    const lifted = this.lift(order, source, mode);
+    const body = this.emitter.emit(order, lifted, this.space);
+    const bytes = assembleModule({
+      types: CORE_TYPES,
+      functionImports: [],
+      memory: { initial: 256, maximum: 65536 },
+      importedTable: HELPER_TABLE_SIZE,
+      functions: [{ type: TYPE_REGION, body, exportAs: 'f' }],
+    });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      e: { m: this.memory, t: this.helperTable },
+    });
+    const index = this.freeIndices.pop() ?? this.nextIndex++;
+    this.table.set(index, instance.exports.f);
+    const region: Region = { index, ripLow, ripHigh, mode, pages, ranges: this.ranges(order, pages) };
+    this.enter(region);
+    const { counters } = this;
+    counters.regions++;
+    counters.instructions += order.reduce((sum, block) => sum + block.instructions.length, 0);
+    counters.bytes += bytes.length;
+    counters.milliseconds += performance.now() - started;
+    return region;
+  }
+
+  /** Guest code by linear address; notes in `pages` which pages it came from. */
+  private source(pages: Map<number, number>, high: number, mode: number): CodeSource {
+    const bytes = new Uint8Array(COPY_SIZE);
+    return {
+      bytes,
+      locate: (low, addressHigh) => {
+        if (addressHigh !== high) return -1;
+        const page = low >>> 12;
+        let physical = pages.get(page);
+        if (physical === undefined) {
+          const address = this.fetch(low & -PAGE_SIZE, high);
+          if (address < 0) return -1;
+          physical = address / PAGE_SIZE;
+          pages.set(page, physical);
+        }
+        const offset = low & (PAGE_SIZE - 1);
+        const start = RAM_BASE + physical * PAGE_SIZE + offset;
+        // Instructions that reach into the next page are left to the interpreter.
+        if (offset + 15 >= PAGE_SIZE) {
+          const length = Math.min(COPY_SIZE, PAGE_SIZE - offset);
+          bytes.fill(0);
+          bytes.set(this.mmu.u8.subarray(start, start + length));
+          if (decode(this.insn, bytes, 0, CODE_SIZE_64, 8) > length) return -1;
+        } else bytes.set(this.mmu.u8.subarray(start, start + 32));
+        return 0;
+      },
+      executed: (low, addressHigh) => this.blocks.has(low, addressHigh, mode),
+    };
+  }
+
+  /** Regions take what has a definition or can be stepped in place; what ends blocks must have a definition. */
+  private canLift(insn: Insn, mode: number): boolean {
+    if (this.mustStep(insn, mode)) return (attributesOf[insn.row] & ATTR_END) === 0;
+    return true;
+  }
+
+  private mustStep(insn: Insn, mode: number): boolean {
+    return definitionOf[insn.row] === undefined || handlerOf(insn) === H_HELPER || needsHelper(insn, mode);
+  }
+
+  private lift(order: BasicBlock[], source: CodeSource, mode: number): LiftedBlock[] {
+    const { lifter, insn } = this;
+    lifter.ir.clear();
+    return order.map((block) => {
+      lifter.flags.reset();
+      const starts: number[] = [];
+      const steps: number[] = [];
+      for (const low of block.instructions) {
+        const offset = source.locate(low, block.ripHigh);
+        const length = decode(insn, source.bytes, offset, CODE_SIZE_64, 8);
+        const nextLow = (low + length) | 0;
+        starts.push(lifter.ir.length);
+        if (this.mustStep(insn, mode)) {
+          steps.push(this.blocks.singleStep(insn, nextLow, block.ripHigh));
+          lifter.flags.reset();
+        } else {
+          steps.push(0);
+          lifter.begin(insn, nextLow, block.ripHigh);
+          definitionOf[insn.row]!(lifter);
+        }
+      }
+      return { block, starts, end: lifter.ir.length, steps };
+    });
+  }
+
+  private ranges(order: BasicBlock[], pages: Map<number, number>): [number, number][] {
+    return order.map((block) => {
+      const physical = pages.get(block.ripLow >>> 12)! * PAGE_SIZE + (block.ripLow & (PAGE_SIZE - 1));
+      return [physical, physical + ((block.endLow - block.ripLow) >>> 0)];
+    });
+  }
+
+  private enter(region: Region): void {
+    const list = this.regions.get(region.ripLow);
+    if (list === undefined) this.regions.set(region.ripLow, [region]);
+    else list.push(region);
+    for (const page of region.pages.values()) {
+      let set = this.byPage.get(page);
+      if (set === undefined) {
+        set = new Set();
+        this.byPage.set(page, set);
+        this.mmu.u8[S_PAGE_FLAGS + page] |= PAGE_HAS_REGION;
+        this.mmu.protectPage(page * PAGE_SIZE);
+      }
+      set.add(region);
+    }
+  }
+
+  /** Bytes of RAM changed: drops the regions made from them. */
+  written(address: number, length: number): void {
+    for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) {
+      const set = this.byPage.get(page);
+      if (set === undefined) continue;
+      for (const region of set)
+        if (region.ranges.some(([first, end]) => address < end && first < address + length)) this.drop(region);
+      if (set.size === 0) {
+        this.byPage.delete(page);
+        this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
+      }
+    }
+  }
+
+  private drop(region: Region): void {
+    const list = this.regions.get(region.ripLow)!;
+    list.splice(list.indexOf(region), 1);
+    if (list.length === 0) this.regions.delete(region.ripLow);
+    for (const page of region.pages.values()) this.byPage.get(page)?.delete(region);
+    this.blocks.forgetRegion(region.ripLow, region.index);
+    this.mmu.i32[S_STALE >> 2] = 1;
+    this.freeIndices.push(region.index);
+    this.counters.killed++;
+  }
+
+  /** Drops all regions (the operation arena was emptied, or the address space changed its mode). */
+  flush(): void {
+    for (const list of [...this.regions.values()]) for (const region of [...list]) this.drop(region);
+    for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
+    this.byPage.clear();
+  }
+}
+
+/** Page flag: code of this page is part of a region (bit 0: of a decoded block). */
+const PAGE_HAS_REGION = 2;

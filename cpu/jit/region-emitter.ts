@@ -1,0 +1,747 @@
+/**
+ * Prints a region as one WebAssembly function (Design §4, tier 1). Guest registers and lazy flags live in locals, loaded
+ * at entry and written back where the region is left; blocks are nested by dominators, so loops stay loops.
+ *
+ * Whatever is not simple leaves through a cold *side exit* with the state as before the instruction: the interpreter
+ * does the instruction. Instructions that only helpers execute are stepped in place through the interpreter.
+ */
+import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_STOP } from '../exits.ts';
+import * as op from '../ir/ops.ts';
+import type { Lifter } from '../lift/lifter.ts';
+import * as state from '../state.ts';
+import { TYPE_REGION, TYPE_RUN } from '../wasm/core-types.ts';
+import { IrEmitter, isStateRead, LocalPool } from '../wasm/emitter.ts';
+import * as wasm from '../wasm/encoder.ts';
+import { type BasicBlock, END_JUMP, END_RETURN } from './control-flow.ts';
+
+/** Entries of the helper table that regions import. */
+export const HELPER_RUN = 0;
+export const HELPER_FLAGS = 1;
+export const HELPER_TABLE_SIZE = 8;
+
+/** IR of one block: a range of nodes, with the start of each instruction. */
+export interface LiftedBlock {
+  block: BasicBlock;
+  /** First node of each instruction, and the end of the last one. */
+  starts: number[];
+  end: number;
+  /** Record that steps instruction i in place; 0: its IR does it. */
+  steps: number[];
+}
+
+/** How memory is reached. */
+export interface AddressSpace {
+  /** Direct mode: addresses from `low` for `length` bytes are RAM 1:1. 0: by the TLB. */
+  directLow: number;
+  directLength: number;
+}
+
+const GPR_LOCALS = 0;
+const XMM_LOCALS = 16;
+const CC_OP = 32;
+const CC_A = 33;
+const CC_B = 34;
+const CC_RES = 35;
+const RIP = 36;
+const BUDGET = 37;
+const CODE = 38;
+const ENTRY = 39;
+const ADDRESS = 40;
+
+/** Labels of enclosing constructs, innermost last. */
+type Label = { block: BasicBlock | undefined; kind: 'exit' | 'loop' | 'merge' | 'if' };
+
+export class RegionEmitter extends IrEmitter {
+  private readonly lifted = new Map<BasicBlock, LiftedBlock>();
+  private labels: Label[] = [];
+  private space!: AddressSpace;
+  /** State reads not yet emitted, of the block at hand. */
+  private pending: number[] = [];
+  /** The FLAGS_WRITE that holds now and has not been put into the locals; 0: the locals are right. */
+  private flags = 0;
+  private used = 0;
+  private xmmUsed = 0;
+  private written = 0;
+  private xmmWritten = 0;
+  /** Of the instruction at hand: its address and the instructions of its block that come with and after it. */
+  private insnLow = 0;
+  private insnHigh = 0;
+  private remaining = 0;
+  private readonly stubLocals = new Map<number, number>();
+  /** The node being emitted: state reads before it see the state as it was. */
+  private position = 0;
+
+  constructor(lifter: Lifter, out: wasm.Encoder) {
+    super(lifter.ir, out, new LocalPool());
+  }
+
+  /** @returns the function's body. */
+  emit(order: BasicBlock[], lifted: LiftedBlock[], space: AddressSpace): Uint8Array {
+    const { out, locals } = this;
+    this.space = space;
+    this.lifted.clear();
+    for (const l of lifted) this.lifted.set(l.block, l);
+    locals.clear();
+    for (let i = 0; i < 16; i++) locals.add(op.T_I64);
+    for (let i = 0; i < 16; i++) locals.add(op.T_V128);
+    for (const type of [op.T_I32, op.T_I64, op.T_I64, op.T_I64, op.T_I64, op.T_I32, op.T_I32, op.T_I32, op.T_I64])
+      locals.add(type);
+    this.census(lifted);
+    out.reset();
+    this.load();
+    this.labels = [{ block: undefined, kind: 'exit' }];
+    out.byte(wasm.BLOCK);
+    out.byte(wasm.VOID);
+    this.tree(order[0]);
+    out.byte(wasm.END);
+    this.spill();
+    out.localGet(CODE);
+    out.byte(wasm.END);
+    const body = new wasm.Encoder();
+    locals.declare(body, 0);
+    body.raw(out.written());
+    return body.written();
+  }
+
+  /** Which registers the region reads or writes. */
+  private census(lifted: LiftedBlock[]): void {
+    const { ir } = this;
+    this.used = 0;
+    this.xmmUsed = 0;
+    this.written = 0;
+    this.xmmWritten = 0;
+    for (const { starts, end } of lifted)
+      for (let n = starts[0]; n < end; n++) {
+        const opcode = ir.op[n];
+        if (opcode === op.GPR_READ || opcode === op.GPR_WRITE) {
+          const bit = 1 << ((ir.imm[n] - state.S_GPR) >> 3);
+          this.used |= bit;
+          if (opcode === op.GPR_WRITE) this.written |= bit;
+        } else if (opcode === op.XMM_READ || opcode === op.XMM_WRITE) {
+          const bit = 1 << ((ir.imm[n] - state.S_XMM) >> 4);
+          this.xmmUsed |= bit;
+          if (opcode === op.XMM_WRITE) this.xmmWritten |= bit;
+        }
+      }
+  }
+
+  /** Loads registers, flags and budget from the state. */
+  private load(): void {
+    const { out } = this;
+    for (let n = 0; n < 16; n++) {
+      if (this.used & (1 << n)) {
+        out.loadField(state.gprOffset(n), 8);
+        out.localSet(GPR_LOCALS + n);
+      }
+      if (this.xmmUsed & (1 << n)) {
+        out.loadField(state.S_XMM + n * 16, 16);
+        out.localSet(XMM_LOCALS + n);
+      }
+    }
+    out.loadField(state.S_CC_OP, 4);
+    out.localSet(CC_OP);
+    out.loadField(state.S_CC_A, 8);
+    out.localSet(CC_A);
+    out.loadField(state.S_CC_B, 8);
+    out.localSet(CC_B);
+    out.loadField(state.S_CC_RES, 8);
+    out.localSet(CC_RES);
+    out.loadField(state.S_BUDGET, 4);
+    out.localSet(BUDGET);
+  }
+
+  /** Writes everything back. */
+  private spill(): void {
+    const { out } = this;
+    const field = (offset: number, local: number, size: number) => {
+      out.i32Const(0);
+      out.localGet(local);
+      out.storeSized(offset, size);
+    };
+    for (let n = 0; n < 16; n++) {
+      if (this.written & (1 << n)) field(state.gprOffset(n), GPR_LOCALS + n, 8);
+      if (this.xmmWritten & (1 << n)) field(state.S_XMM + n * 16, XMM_LOCALS + n, 16);
+    }
+    field(state.S_CC_OP, CC_OP, 4);
+    field(state.S_CC_A, CC_A, 8);
+    field(state.S_CC_B, CC_B, 8);
+    field(state.S_CC_RES, CC_RES, 8);
+    field(state.S_RIP, RIP, 8);
+    field(state.S_BUDGET, BUDGET, 4);
+  }
+
+  // --- structure ------------------------------------------------------------------------------------------------------
+
+  /** Emits `block` and all that it dominates. */
+  private tree(block: BasicBlock): void {
+    const { out } = this;
+    if (block.loopHead) {
+      out.byte(wasm.LOOP);
+      out.byte(wasm.VOID);
+      this.labels.push({ block, kind: 'loop' });
+    }
+    const merges = block.dominated.filter((d) => d.merge).sort((a, b) => b.order - a.order);
+    this.within(block, merges, 0);
+    if (block.loopHead) {
+      this.labels.pop();
+      out.byte(wasm.END);
+    }
+  }
+
+  /** Emits `block` inside one labelled block for each merge point that it dominates, the latest outermost. */
+  private within(block: BasicBlock, merges: BasicBlock[], i: number): void {
+    const { out } = this;
+    if (i === merges.length) {
+      this.block(block);
+      return;
+    }
+    out.byte(wasm.BLOCK);
+    out.byte(wasm.VOID);
+    this.labels.push({ block: merges[i], kind: 'merge' });
+    this.within(block, merges, i + 1);
+    this.labels.pop();
+    out.byte(wasm.END);
+    this.tree(merges[i]);
+  }
+
+  private depthOf(target: BasicBlock | undefined, kinds: string): number {
+    for (let i = this.labels.length - 1; i >= 0; i--) {
+      const label = this.labels[i];
+      if (label.block === target && kinds.includes(label.kind)) return this.labels.length - 1 - i;
+    }
+    throw new Error('no such label');
+  }
+
+  /** Goes from `source` to `target`. */
+  private edge(source: BasicBlock, target: BasicBlock): void {
+    if (target.order <= source.order) this.out.branch(wasm.BR, this.depthOf(target, 'loop'));
+    else if (target.merge) this.out.branch(wasm.BR, this.depthOf(target, 'merge'));
+    else this.tree(target);
+  }
+
+  /** Leaves for a known address. */
+  private leave(low: number, high: number, code: number): void {
+    const { out } = this;
+    out.i64Const(low, high);
+    out.localSet(RIP);
+    this.exit(code);
+  }
+
+  /** Leaves; RIP's local is set. */
+  private exit(code: number): void {
+    const { out } = this;
+    out.i32Const(code);
+    out.localSet(CODE);
+    out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
+  }
+
+  // --- blocks ---------------------------------------------------------------------------------------------------------
+
+  private block(block: BasicBlock): void {
+    const { ir, out } = this;
+    const { starts, end, steps } = this.lifted.get(block)!;
+    const first = starts[0];
+    this.countUses(first, end);
+    this.pending = [];
+    this.flags = 0;
+    for (let n = first; n < end; n++) if (isStateRead(ir.op[n])) this.pending.push(n);
+    const count = block.instructions.length;
+    out.localGet(BUDGET);
+    out.i32Const(count);
+    out.byte(op.I32_SUB);
+    if (block.loopHead || block.order === 0) {
+      out.localTee(BUDGET);
+      out.i32Const(0);
+      out.byte(op.I32_LT_S);
+      this.open();
+      this.giveBack(count);
+      this.leave(block.ripLow, block.ripHigh, EXIT_BUDGET);
+      this.close();
+    } else out.localSet(BUDGET);
+    for (let i = 0; i < count; i++) {
+      this.insnLow = block.instructions[i];
+      this.insnHigh = block.ripHigh;
+      this.remaining = count - i;
+      this.position = starts[i];
+      if (steps[i] !== 0) this.step(steps[i], i + 1 < count ? block.instructions[i + 1] : block.endLow, block.ripHigh);
+      else {
+        const last = i + 1 < count ? starts[i + 1] : end;
+        for (let n = starts[i]; n < last; n++) {
+          this.position = n;
+          if (this.isRoot(ir.op[n])) this.rootOf(block, n);
+        }
+      }
+    }
+    this.position = end;
+    const tail = end > first ? ir.op[end - 1] : 0;
+    if (tail !== op.JUMP && tail !== op.BRANCH) {
+      this.commitFlags();
+      if (block.end === END_JUMP) this.go(block, 0);
+      else this.leave(block.endLow, block.endHigh, EXIT_INTERPRET);
+    }
+    for (let n = first; n < end; n++) if (this.local[n] >= 0) this.drop(n);
+  }
+
+  /** Adds `count` instructions that did not run back to the budget. */
+  private giveBack(count: number): void {
+    const { out } = this;
+    if (count === 0) return;
+    out.localGet(BUDGET);
+    out.i32Const(count);
+    out.byte(op.I32_ADD);
+    out.localSet(BUDGET);
+  }
+
+  /** Goes to successor `i` of `block`, inside the region or out of it. */
+  private go(block: BasicBlock, i: number): void {
+    const successor = block.successors[i];
+    if (successor !== undefined) this.edge(block, successor);
+    else this.leave(block.targets[i * 2], block.targets[i * 2 + 1], EXIT_STOP);
+  }
+
+  private open(): void {
+    this.out.byte(wasm.IF);
+    this.out.byte(wasm.VOID);
+    this.labels.push({ block: undefined, kind: 'if' });
+  }
+
+  private close(): void {
+    this.out.byte(wasm.END);
+    this.labels.pop();
+  }
+
+  /** With a condition on the stack: a side exit to the interpreter at the instruction at hand. */
+  private sideExitIf(): void {
+    this.open();
+    this.coldFlags();
+    this.giveBack(this.remaining);
+    this.leave(this.insnLow, this.insnHigh, EXIT_INTERPRET);
+    this.close();
+  }
+
+  // --- flags ----------------------------------------------------------------------------------------------------------
+
+  /** Puts the flags that hold now into their locals, in the flow of the code. */
+  private commitFlags(): void {
+    if (this.flags === 0) return;
+    const { ir, out } = this;
+    const n = this.flags;
+    const nodes = [ir.a[n], ir.b[n], ir.c[n]];
+    for (const node of nodes) if (node !== 0) this.value(node);
+    this.settle(isFlagRead(ir), this.position);
+    for (let i = 2; i >= 0; i--) if (nodes[i] !== 0) out.localSet(CC_A + i);
+    out.i32Const(ir.imm[n]);
+    out.localSet(CC_OP);
+    this.flags = 0;
+  }
+
+  /** The same in a cold exit: leaves what is known of values as it is. */
+  private coldFlags(): void {
+    if (this.flags === 0) return;
+    const { ir, out } = this;
+    const n = this.flags;
+    this.stubLocals.clear();
+    const nodes = [ir.a[n], ir.b[n], ir.c[n]];
+    for (const node of nodes) if (node !== 0) this.coldValue(node);
+    for (let i = 2; i >= 0; i--) if (nodes[i] !== 0) out.localSet(CC_A + i);
+    out.i32Const(ir.imm[n]);
+    out.localSet(CC_OP);
+    for (const local of this.stubLocals.values()) this.locals.release(local);
+  }
+
+  /** Value of a node in a cold exit: computed again rather than kept. */
+  private coldValue(n: number): void {
+    const { ir, out } = this;
+    const kept = this.local[n] >= 0 ? this.local[n] : this.stubLocals.get(n);
+    if (kept !== undefined) {
+      out.localGet(kept);
+      return;
+    }
+    if (ir.op[n] === op.CONST) {
+      if (ir.type[n] === op.T_I64) out.i64Const(ir.imm[n], ir.imm2[n]);
+      else out.i32Const(ir.imm[n]);
+      return;
+    }
+    if (isStateRead(ir.op[n])) {
+      this.read(n);
+      return;
+    }
+    for (const operand of [ir.a[n], ir.b[n], ir.c[n]]) if (operand !== 0) this.coldValue(operand);
+    this.opcode(n);
+    const local = this.locals.take(ir.type[n]);
+    this.stubLocals.set(n, local);
+    out.localTee(local);
+  }
+
+  /** Gives up one use of node `n` that will not be made. */
+  private release(n: number): void {
+    if (n === 0) return;
+    const { ir } = this;
+    if (--this.uses[n] > 0) return;
+    if (this.local[n] >= 0) this.drop(n);
+    else if (!isStateRead(ir.op[n]) && !this.isRoot(ir.op[n])) {
+      this.release(ir.a[n]);
+      this.release(ir.b[n]);
+      this.release(ir.c[n]);
+    }
+  }
+
+  // --- reads and roots ------------------------------------------------------------------------------------------------
+
+  /** Saves the wanted reads among `pending` that `conflicts` names and that come before node `before`. */
+  private settle(conflicts: (n: number) => boolean, before: number): void {
+    let kept = 0;
+    for (const n of this.pending) {
+      if (this.uses[n] > 0 && n < before && conflicts(n)) this.settleNode(n);
+      else if (this.uses[n] > 0) this.pending[kept++] = n;
+    }
+    this.pending.length = kept;
+  }
+
+  protected read(n: number): void {
+    const { ir, out } = this;
+    const imm = ir.imm[n];
+    const imm2 = ir.imm2[n];
+    switch (ir.op[n]) {
+      case op.GPR_READ: {
+        const local = GPR_LOCALS + ((imm - state.S_GPR) >> 3);
+        out.localGet(local);
+        if (imm & 7) {
+          out.i64Const(8, 0);
+          out.byte(op.I64_SHR_U);
+        }
+        if (imm2 === 8) break;
+        out.byte(op.I32_WRAP_I64);
+        if (imm2 < 4) {
+          out.i32Const(imm2 === 1 ? 0xff : 0xffff);
+          out.byte(op.I32_AND);
+        }
+        break;
+      }
+      case op.XMM_READ:
+        out.localGet(XMM_LOCALS + ((imm - state.S_XMM) >> 4));
+        break;
+      case op.FIELD_READ:
+        if (imm === state.S_CC_A) out.localGet(CC_A);
+        else if (imm === state.S_CC_B) out.localGet(CC_B);
+        else if (imm === state.S_CC_RES) out.localGet(CC_RES);
+        else out.loadField(imm + (imm2 >> 8), imm2 & 0xff);
+        break;
+      case op.FLAGS_READ:
+        this.callFlags();
+        out.i32Const(imm);
+        out.byte(op.I32_AND);
+        break;
+      case op.FLAGS_CONDITION:
+        this.conditionOfLocals(imm);
+        break;
+      default:
+        throw new Error(`no region code for read 0x${ir.op[n].toString(16)}`);
+    }
+  }
+
+  /** i32 on the stack: all flags of the locals' lazy flags, whatever their kind. */
+  private callFlags(): void {
+    const { out } = this;
+    const field = (offset: number, local: number, size: number) => {
+      out.i32Const(0);
+      out.localGet(local);
+      out.storeSized(offset, size);
+    };
+    field(state.S_CC_OP, CC_OP, 4);
+    field(state.S_CC_A, CC_A, 8);
+    field(state.S_CC_B, CC_B, 8);
+    field(state.S_CC_RES, CC_RES, 8);
+    out.i32Const(HELPER_FLAGS);
+    out.byte(wasm.CALL_INDIRECT);
+    out.u32(TYPE_REGION);
+    out.u32(0);
+  }
+
+  /** i32 0/1 on the stack: condition `cc` of flags of unknown kind. */
+  private conditionOfLocals(cc: number): void {
+    const { out } = this;
+    const local = this.locals.take(op.T_I32);
+    this.callFlags();
+    out.localSet(local);
+    const bit = (position: number) => {
+      out.localGet(local);
+      out.i32Const(position);
+      out.byte(op.I32_SHR_U);
+    };
+    const POSITIONS = [11, 0, 6, -1, 7, 2];
+    const test = cc >> 1;
+    if (test === 3) {
+      bit(0);
+      bit(6);
+      out.byte(op.I32_OR);
+    } else if (test >= 6) {
+      bit(7);
+      bit(11);
+      out.byte(op.I32_XOR);
+      if (test === 7) {
+        bit(6);
+        out.byte(op.I32_OR);
+      }
+    } else bit(POSITIONS[test]);
+    out.i32Const(1);
+    out.byte(op.I32_AND);
+    if (cc & 1) out.byte(op.I32_EQZ);
+    this.locals.release(local);
+  }
+
+  /** FLAGS_MERGE has done its work in FlagTracker: a FLAGS_WRITE stands beside it. */
+  protected override isRoot(opcode: number): boolean {
+    return opcode !== op.FLAGS_MERGE && super.isRoot(opcode);
+  }
+
+  protected root(): void {
+    throw new Error('regions emit roots by block');
+  }
+
+  private rootOf(block: BasicBlock, n: number): void {
+    const { ir, out } = this;
+    const imm = ir.imm[n];
+    const imm2 = ir.imm2[n];
+    switch (ir.op[n]) {
+      case op.GPR_WRITE:
+        this.writeGpr(n, (imm - state.S_GPR) >> 3, imm & 7, imm2);
+        break;
+      case op.XMM_WRITE:
+        this.value(ir.a[n]);
+        this.settle((m) => ir.op[m] === op.XMM_READ && ir.imm[m] === imm, n);
+        out.localSet(XMM_LOCALS + ((imm - state.S_XMM) >> 4));
+        break;
+      case op.FIELD_WRITE:
+        out.i32Const(0);
+        this.value(ir.a[n]);
+        this.settle((m) => ir.op[m] === op.FIELD_READ, n);
+        out.storeSized(imm, imm2);
+        break;
+      case op.FLAGS_WRITE: {
+        const old = this.flags;
+        this.flags = n;
+        if (old !== 0) {
+          this.release(ir.a[old]);
+          this.release(ir.b[old]);
+          this.release(ir.c[old]);
+        }
+        break;
+      }
+      case op.LOAD:
+        this.loadMemory(n);
+        break;
+      case op.STORE:
+        this.storeMemory(n);
+        break;
+      case op.SLOW_IF:
+        this.value(ir.a[n]);
+        this.sideExitIf();
+        break;
+      case op.JUMP:
+        this.jump(block, n);
+        break;
+      case op.BRANCH: {
+        this.release(ir.b[n]);
+        const condition = this.locals.take(op.T_I32);
+        this.value(ir.a[n]);
+        out.localSet(condition);
+        this.commitFlags();
+        out.localGet(condition);
+        this.locals.release(condition);
+        this.open();
+        this.go(block, 0);
+        this.close();
+        this.go(block, 1);
+        break;
+      }
+      default:
+        throw new Error(`no region code for operation 0x${ir.op[n].toString(16)}`);
+    }
+  }
+
+  private jump(block: BasicBlock, n: number): void {
+    const { ir, out } = this;
+    if (block.end === END_JUMP) {
+      this.release(ir.a[n]);
+      this.commitFlags();
+      this.go(block, 0);
+      return;
+    }
+    this.value(ir.a[n]);
+    out.localSet(RIP);
+    this.commitFlags();
+    if (block.end === END_RETURN && block.successors[0] !== undefined) {
+      out.localGet(RIP);
+      out.i64Const(block.targets[0], block.targets[1]);
+      out.byte(op.I64_NE);
+      this.open();
+      this.exit(EXIT_STOP);
+      this.close();
+      this.edge(block, block.successors[0]);
+    } else this.exit(EXIT_STOP);
+  }
+
+  private writeGpr(n: number, register: number, high: number, bytes: number): void {
+    const { ir, out } = this;
+    const local = GPR_LOCALS + register;
+    if (bytes === 8) this.value(ir.a[n]);
+    else if (bytes === 4) {
+      this.value(ir.a[n]);
+      out.byte(op.I64_EXTEND_I32_U);
+    } else {
+      const shift = high !== 0 ? 8 : 0;
+      this.value(ir.a[n]);
+      out.byte(op.I64_EXTEND_I32_U);
+      if (shift !== 0) {
+        out.i64Const(8, 0);
+        out.byte(op.I64_SHL);
+      }
+      out.localGet(local);
+      const mask = bytes === 1 ? 0xff << shift : 0xffff;
+      out.i64Const(~mask, -1);
+      out.byte(op.I64_AND);
+      out.byte(op.I64_OR);
+    }
+    this.settle((m) => ir.op[m] === op.GPR_READ && (ir.imm[m] - state.S_GPR) >> 3 === register, n);
+    out.localSet(local);
+  }
+
+  // --- memory ---------------------------------------------------------------------------------------------------------
+
+  /** Leaves the address in ADDRESS and, in TLB mode, the host's distance in ENTRY; side-exits when it is not simple. */
+  private check(node: number, size: number, write: boolean): void {
+    const { out, space } = this;
+    this.value(node);
+    out.localTee(ADDRESS);
+    if (space.directLength !== 0) {
+      out.i64Const(space.directLow, 0);
+      out.byte(op.I64_SUB);
+      out.i64Const((space.directLength - size + 1) | 0, 0);
+      out.byte(op.I64_GE_U);
+      if (write) {
+        // A page that holds translated code takes the slow path; looked up only for addresses inside the window.
+        this.sideExitIf();
+        out.localGet(ADDRESS);
+        out.i64Const(12, 0);
+        out.byte(op.I64_SHR_U);
+        out.byte(op.I32_WRAP_I64);
+        out.loadSized(state.S_PAGE_FLAGS, 1);
+      }
+      this.sideExitIf();
+      return;
+    }
+    out.i64Const(7, 0);
+    out.byte(op.I64_SHR_U);
+    out.byte(op.I32_WRAP_I64);
+    out.i32Const((state.TLB_ENTRIES - 1) * state.TLB_STRIDE);
+    out.byte(op.I32_AND);
+    out.loadField(state.S_TLB_BASE, 4);
+    out.byte(op.I32_ADD);
+    out.localTee(ENTRY);
+    out.loadSized(write ? state.TLB_WRITE : state.TLB_READ, 8);
+    out.localGet(ADDRESS);
+    if (size > 1) {
+      out.i64Const(size - 1, 0);
+      out.byte(op.I64_ADD);
+    }
+    out.i64Const(-state.PAGE_SIZE, -1);
+    out.byte(op.I64_AND);
+    out.byte(op.I64_NE);
+    this.sideExitIf();
+  }
+
+  private host(): void {
+    const { out } = this;
+    out.localGet(ADDRESS);
+    out.byte(op.I32_WRAP_I64);
+    if (this.space.directLength === 0) {
+      out.localGet(ENTRY);
+      out.loadSized(state.TLB_ADDEND, 4);
+      out.byte(op.I32_ADD);
+    }
+  }
+
+  private loadMemory(n: number): void {
+    const { ir, out } = this;
+    const size = ir.imm2[n];
+    this.check(ir.a[n], size, ir.imm[n] !== 0);
+    this.host();
+    out.loadSized(state.RAM_BASE, size);
+    this.keep(n);
+  }
+
+  private storeMemory(n: number): void {
+    const { ir, out } = this;
+    const size = ir.imm2[n];
+    // The value first: it may use the shared locals.
+    const value = this.locals.take(ir.type[ir.b[n]]);
+    this.value(ir.b[n]);
+    out.localSet(value);
+    this.check(ir.a[n], size, true);
+    this.host();
+    out.localGet(value);
+    out.storeSized(state.RAM_BASE, size);
+    this.locals.release(value);
+  }
+
+  // --- stepping in place ----------------------------------------------------------------------------------------------
+
+  /** Has the interpreter execute one instruction: everything goes to the state and comes back. */
+  private step(record: number, nextLow: number, nextHigh: number): void {
+    const { out } = this;
+    this.commitFlags();
+    this.settle(() => true, this.position);
+    // The budget as of before the instructions behind this one, so that an exit in it counts exactly.
+    this.giveBack(this.remaining - 1);
+    out.i64Const(this.insnLow, this.insnHigh);
+    out.localSet(RIP);
+    this.spill();
+    out.i32Const(record);
+    out.i32Const(HELPER_RUN);
+    out.byte(wasm.CALL_INDIRECT);
+    out.u32(TYPE_RUN);
+    out.u32(0);
+    out.localTee(CODE);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.localGet(CODE);
+    out.byte(wasm.RETURN);
+    out.byte(wasm.END);
+    // What ran may have invalidated this region, changed the mode or asked for a stop.
+    out.loadField(state.S_BUDGET, 4);
+    out.i32Const(this.remaining - 1);
+    out.byte(op.I32_SUB);
+    out.localTee(BUDGET);
+    out.i32Const(0);
+    out.byte(op.I32_LT_S);
+    out.loadField(state.S_STALE, 4);
+    out.byte(op.I32_OR);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.i32Const(0);
+    out.i64Const(nextLow, nextHigh);
+    out.storeSized(state.S_RIP, 8);
+    out.i32Const(0);
+    out.i32Const(0);
+    out.storeSized(state.S_STALE, 4);
+    out.i32Const(EXIT_STOP);
+    out.byte(wasm.RETURN);
+    out.byte(wasm.END);
+    const budget = this.remaining - 1;
+    this.load();
+    if (budget !== 0) {
+      out.localGet(BUDGET);
+      out.i32Const(budget);
+      out.byte(op.I32_SUB);
+      out.localSet(BUDGET);
+    }
+  }
+}
+
+function isFlagRead(ir: { op: Uint16Array; imm: Int32Array }): (n: number) => boolean {
+  return (n) =>
+    ir.op[n] === op.FLAGS_READ ||
+    ir.op[n] === op.FLAGS_CONDITION ||
+    (ir.op[n] === op.FIELD_READ && ir.imm[n] >= state.S_CC_A && ir.imm[n] <= state.S_CC_RES);
+}
