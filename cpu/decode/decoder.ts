@@ -64,6 +64,21 @@ const immediateOf = Uint8Array.from(rows, (row) => {
   return IMM_NONE;
 });
 
+/** Segment registers ES…GS, of which CS cannot be loaded; CR0, CR2, CR3, CR4 and CR8; DR0…DR7. */
+const SEGMENTS = 0x3f;
+const LOADABLE_SEGMENTS = 0x3d;
+const CONTROLS = 0x11d;
+const DEBUGS = 0xff;
+
+/** The values of ModRM.reg (with REX.R, but for segment registers) that exist, one bit each. */
+const registersOf = Uint16Array.from(rows, (row) => {
+  const modes = row.operands.map((operand) => operand.mode);
+  if (modes.includes('S')) return row.mnemonic === 'MOV_TO_SREG' ? LOADABLE_SEGMENTS : SEGMENTS;
+  if (modes.includes('C')) return CONTROLS;
+  return modes.includes('D') ? DEBUGS : 0xffff;
+});
+const namesSegment = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'S')));
+
 let bytes: Uint8Array = new Uint8Array(0);
 let at = 0;
 
@@ -247,6 +262,8 @@ export function decode(insn: Insn, code: Uint8Array, start: number, codeSize: nu
     insn.dispHigh = insn.dispLow >> 31;
   }
 
+  if (namesSegment[row]) insn.reg &= 7;
+  if (!((registersOf[row] >> insn.reg) & 1)) row = ENTRY_UD;
   if (lock && (!(attributes & ATTR_LOCK) || insn.mod === 3)) row = ENTRY_UD;
   insn.row = row;
   insn.length = at - start;

@@ -165,22 +165,22 @@ ae SCAS AL,Yb rep f=oszapc
 af SCAS rAX,Yv rep f=oszapc
 b0+ MOV Zb,Ib
 b8+ MOV Zv,Iv
-c0/0 ROL Eb,Ib f=oc
-c0/1 ROR Eb,Ib f=oc
-c0/2 RCL Eb,Ib f=oc t=c
-c0/3 RCR Eb,Ib f=oc t=c
-c0/4 SHL Eb,Ib f=oszpc u=a
-c0/5 SHR Eb,Ib f=oszpc u=a
-c0/6 SHL Eb,Ib f=oszpc u=a
-c0/7 SAR Eb,Ib f=oszpc u=a
-c1/0 ROL Ev,Ib f=oc
-c1/1 ROR Ev,Ib f=oc
-c1/2 RCL Ev,Ib f=oc t=c
-c1/3 RCR Ev,Ib f=oc t=c
-c1/4 SHL Ev,Ib f=oszpc u=a
-c1/5 SHR Ev,Ib f=oszpc u=a
-c1/6 SHL Ev,Ib f=oszpc u=a
-c1/7 SAR Ev,Ib f=oszpc u=a
+c0/0 ROL Eb,Ib f=oc u=o
+c0/1 ROR Eb,Ib f=oc u=o
+c0/2 RCL Eb,Ib f=oc u=o t=c
+c0/3 RCR Eb,Ib f=oc u=o t=c
+c0/4 SHL Eb,Ib f=oszpc u=oa
+c0/5 SHR Eb,Ib f=oszpc u=oa
+c0/6 SHL Eb,Ib f=oszpc u=oa
+c0/7 SAR Eb,Ib f=oszpc u=oa
+c1/0 ROL Ev,Ib f=oc u=o
+c1/1 ROR Ev,Ib f=oc u=o
+c1/2 RCL Ev,Ib f=oc u=o t=c
+c1/3 RCR Ev,Ib f=oc u=o t=c
+c1/4 SHL Ev,Ib f=oszpc u=oa
+c1/5 SHR Ev,Ib f=oszpc u=oa
+c1/6 SHL Ev,Ib f=oszpc u=oa
+c1/7 SAR Ev,Ib f=oszpc u=oa
 c2 RET Iw f64 end
 c3 RET - f64 end
 c4 LES Gz,Mp i64 end
@@ -211,22 +211,22 @@ d1/4 SHL Ev,1 f=oszpc u=a
 d1/5 SHR Ev,1 f=oszpc u=a
 d1/6 SHL Ev,1 f=oszpc u=a
 d1/7 SAR Ev,1 f=oszpc u=a
-d2/0 ROL Eb,CL f=oc
-d2/1 ROR Eb,CL f=oc
-d2/2 RCL Eb,CL f=oc t=c
-d2/3 RCR Eb,CL f=oc t=c
-d2/4 SHL Eb,CL f=oszpc u=a
-d2/5 SHR Eb,CL f=oszpc u=a
-d2/6 SHL Eb,CL f=oszpc u=a
-d2/7 SAR Eb,CL f=oszpc u=a
-d3/0 ROL Ev,CL f=oc
-d3/1 ROR Ev,CL f=oc
-d3/2 RCL Ev,CL f=oc t=c
-d3/3 RCR Ev,CL f=oc t=c
-d3/4 SHL Ev,CL f=oszpc u=a
-d3/5 SHR Ev,CL f=oszpc u=a
-d3/6 SHL Ev,CL f=oszpc u=a
-d3/7 SAR Ev,CL f=oszpc u=a
+d2/0 ROL Eb,CL f=oc u=o
+d2/1 ROR Eb,CL f=oc u=o
+d2/2 RCL Eb,CL f=oc u=o t=c
+d2/3 RCR Eb,CL f=oc u=o t=c
+d2/4 SHL Eb,CL f=oszpc u=oa
+d2/5 SHR Eb,CL f=oszpc u=oa
+d2/6 SHL Eb,CL f=oszpc u=oa
+d2/7 SAR Eb,CL f=oszpc u=oa
+d3/0 ROL Ev,CL f=oc u=o
+d3/1 ROR Ev,CL f=oc u=o
+d3/2 RCL Ev,CL f=oc u=o t=c
+d3/3 RCR Ev,CL f=oc u=o t=c
+d3/4 SHL Ev,CL f=oszpc u=oa
+d3/5 SHR Ev,CL f=oszpc u=oa
+d3/6 SHL Ev,CL f=oszpc u=oa
+d3/7 SAR Ev,CL f=oszpc u=oa
 d4 AAM Ib i64 f=szp u=oac
 d5 AAD Ib i64 f=szp u=oac
 d6 SALC - i64 t=c

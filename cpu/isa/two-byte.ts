@@ -27,7 +27,7 @@ export const TWO_BYTE_MAP = `
 08 INVD - cpl0
 09 WBINVD - cpl0
 0b UD2 - end
-0d NOP Ev
+0d/m NOP Ev
 10 MOVUPS Vps,Wps NP sse
 10 MOVUPD Vpd,Wpd 66 sse
 10 MOVSS Vss,Wss F3 sse
@@ -264,14 +264,14 @@ a0 PUSH FS d64
 a1 POP FS d64 end
 a2 CPUID -
 a3 BT Ev,Gv f=c u=osap
-a4 SHLD Ev,Gv,Ib f=oszpc u=a
-a5 SHLD Ev,Gv,CL f=oszpc u=a
+a4 SHLD Ev,Gv,Ib f=oszpc u=oa
+a5 SHLD Ev,Gv,CL f=oszpc u=oa
 a8 PUSH GS d64
 a9 POP GS d64 end
 aa RSM - end
 ab BTS Ev,Gv lock f=c u=osap
-ac SHRD Ev,Gv,Ib f=oszpc u=a
-ad SHRD Ev,Gv,CL f=oszpc u=a
+ac SHRD Ev,Gv,Ib f=oszpc u=oa
+ad SHRD Ev,Gv,CL f=oszpc u=oa
 ae/0m FXSAVE M512 NP x87
 ae/1m FXRSTOR M512 NP x87
 ae/2m LDMXCSR Md NP sse
@@ -330,7 +330,7 @@ c7/1m CMPXCHG8B Mx lock f=z
 c7/6r RDRAND Rv NP66 f=oszapc
 c7/7r RDSEED Rv NP66 f=oszapc
 c7/7r RDPID Ry F3
-c8+ BSWAP Zy
+c8+ BSWAP Zv
 d0 ADDSUBPD Vpd,Wpd 66 sse
 d0 ADDSUBPS Vps,Wps F2 sse
 d1 PSRLW Pq,Qq NP mmx

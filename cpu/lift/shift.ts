@@ -201,7 +201,8 @@ function doubleShift(l: Lifter, left: boolean): void {
     result = l.cut(bytes, ir.op1(op.I32_WRAP_I64, low));
   }
   l.set(0, result);
-  const overflow = ir.op2(op.I32_XOR, signBit(l, bytes, a), signBit(l, bytes, result));
+  // OF is defined for a count of one: the sign changed. This is that, and what hardware gives for other counts.
+  const overflow = ir.op2(op.I32_XOR, signBit(l, bytes, result), left ? carry : secondBit(l, bytes, result));
   shiftFlags(l, bytes, count, result, ir.op2(op.I32_OR, carry, atFlag(l, overflow, FLAG_O)));
 }
 

@@ -40,10 +40,24 @@ function pop(l: Lifter): void {
   }
 }
 
+/** A target that is not canonical raises #GP at the branch: its helper does that. */
+function checkCanonical(l: Lifter, target: number): void {
+  if (!l.insn.mode64) return;
+  const { ir } = l;
+  const extended = ir.op2(op.I64_SHR_S, ir.op2(op.I64_SHL, target, ir.i64(16)), ir.i64(16));
+  l.slowIf(ir.op2(op.I64_NE, extended, target));
+}
+
+/** Target of CALL or JMP in a register or memory. */
+function indirectTarget(l: Lifter): number {
+  const target = l.zeroExtend(l.insn.operandSize, l.get(0));
+  checkCanonical(l, target);
+  return target;
+}
+
 function call(l: Lifter): void {
   const bytes = l.insn.operandSize;
-  const near = l.row.operands[0].mode === 'J';
-  const target = near ? l.target() : l.zeroExtend(bytes, l.get(0));
+  const target = l.row.operands[0].mode === 'J' ? l.target() : indirectTarget(l);
   const next = l.nextRip();
   l.push(bytes, bytes === 8 ? next : l.cut(bytes, l.ir.op1(op.I32_WRAP_I64, next)));
   l.jump(target, op.HINT_CALL);
@@ -52,7 +66,8 @@ function call(l: Lifter): void {
 function ret(l: Lifter): void {
   const { ir } = l;
   const bytes = l.insn.operandSize;
-  const target = l.load(bytes, l.stackAddress(0));
+  const target = l.zeroExtend(bytes, l.load(bytes, l.stackAddress(0)));
+  checkCanonical(l, target);
   if (l.row.operands.length === 0) l.setStackPointer(l.stackPointer(bytes));
   else {
     const extra = l.immediate(2);
@@ -64,7 +79,7 @@ function ret(l: Lifter): void {
       l.setStackPointer(ir.op1(op.I64_EXTEND_I32_U, l.cut(l.insn.stackSize, sum)));
     }
   }
-  l.jump(l.zeroExtend(bytes, target), op.HINT_RETURN);
+  l.jump(target, op.HINT_RETURN);
 }
 
 function leave(l: Lifter): void {
@@ -124,10 +139,7 @@ export const stack: Record<string, (l: Lifter) => void> = {
   CALL: call,
   RET: ret,
   LEAVE: leave,
-  JMP: (l) => {
-    const near = l.row.operands[0].mode === 'J';
-    l.jump(near ? l.target() : l.zeroExtend(l.insn.operandSize, l.get(0)), op.HINT_JUMP);
-  },
+  JMP: (l) => l.jump(l.row.operands[0].mode === 'J' ? l.target() : indirectTarget(l), op.HINT_JUMP),
   LOOP: loop,
   LOOPE: loop,
   LOOPNE: loop,

@@ -244,7 +244,8 @@ export class CaseBuilder {
   /** In 64-bit mode FS and GS have bases, which are chosen here; in 32-bit mode every segment is flat. */
   private segmentBase(prefix: number): bigint {
     if (!this.mode64 || (prefix !== 0x64 && prefix !== 0x65)) return 0n;
-    const base = this.rng.pick([0n, 0x1000n, BigInt(DATA.address), 0x7fff_0000_0000n, 0xffff_8000_0000_0000n]);
+    // The offset must be canonical too: AMD's CPUs raise #GP for it, whatever the sum.
+    const base = this.rng.pick([0n, 0x1000n, BigInt(DATA.address), 0x7000_0000_0000n, 0xffff_ffff_8000_0000n]);
     if (prefix === 0x64) this.state.fsBase = base;
     else this.state.gsBase = base;
     return base;

@@ -105,7 +105,7 @@ export class Emulator implements Executor {
     this.name = name;
     core ??= new WebAssembly.Module(buildCoreModule());
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core },
+      { ramSize: RAM_SIZE, core, hotThreshold: Number(process.env.HOT ?? 0) },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },

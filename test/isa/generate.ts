@@ -11,7 +11,7 @@ import {
   type OpcodeRow,
   rows,
 } from '../../cpu/isa/table.ts';
-import { CaseBuilder } from './builder.ts';
+import { CaseBuilder, RCX } from './builder.ts';
 import { RFLAGS_FIXED, RFLAGS_IF, type TestCase } from './case.ts';
 import { rowName, testable, untestable } from './coverage.ts';
 import { decodedRow, type Encoded, encode } from './encode.ts';
@@ -116,9 +116,18 @@ export function undefinedForm(row: OpcodeRow, mode64: boolean, seed: number): Ge
 
 function instruction(builder: CaseBuilder, row: OpcodeRow): Encoded | undefined {
   const encoded = encode(builder, row, prepare(builder, row));
-  if (encoded === undefined) return undefined;
+  if (encoded === undefined || shiftsTooFar(builder, row, encoded)) return undefined;
   fillOperands(builder, row, encoded);
   return encoded;
+}
+
+/** SHLD and SHRD of 16-bit operands by more than 16: the result is undefined (SDM vol. 2B), and vendors differ. */
+function shiftsTooFar(builder: CaseBuilder, row: OpcodeRow, { operandSize, bytes }: Encoded): boolean {
+  if (operandSize !== 2 || (row.mnemonic !== 'SHLD' && row.mnemonic !== 'SHRD')) return false;
+  if (row.operands[2].code === 'Ib') return (bytes.at(-1)! & 31) > 16;
+  if (builder.sequence) return true;
+  builder.prefer(RCX, BigInt(builder.rng.below(17)));
+  return (builder.state.gpr[RCX] & 31n) > 16n;
 }
 
 /** What a sequence must not contain, because it ends there, or because later pointers would be wrong. */
