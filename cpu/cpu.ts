@@ -5,7 +5,7 @@
 import type { AccessSize, BusDevice, InterruptController } from '../devices/bus.ts';
 import { BlockCache, jumpEntry } from './blocks.ts';
 import { SEG_CS } from './decode/insn.ts';
-import { EXIT_BUDGET, EXIT_EVENT, EXIT_EXCEPTION, EXIT_HALT, EXIT_HOT, EXIT_MISS, EXIT_SHUTDOWN } from './exits.ts';
+import { EXIT_BUDGET, EXIT_EVENT, EXIT_EXCEPTION, EXIT_HALT, EXIT_HOT, EXIT_MISS, EXIT_RECOMPILE, EXIT_SHUTDOWN } from './exits.ts';
 import { NO_ERROR_CODE, raise, VECTOR_DB, VECTOR_UD } from './fault.ts';
 import { X87State } from './fpu/x87-state.ts';
 import { allHelpers } from './helpers/all.ts';
@@ -16,10 +16,13 @@ import { MODE_ONE, MODE_TRAP } from './mode.ts';
 import * as r from './record.ts';
 import {
   gprOffset,
+  JUMP_MODE,
   JUMP_REGION,
+  JUMP_RIP,
   RAM_BASE,
   S_BUDGET,
   S_DR,
+  S_EXIT_ENTRY,
   S_INTR_PENDING,
   S_MODE,
   S_RFLAGS,
@@ -143,6 +146,7 @@ export class Cpu {
       this.blocks.hotThreshold = options.hotThreshold;
       this.blocks.regionAt = (low, high, mode) => regions.find(low, high, mode)?.index ?? 0;
       this.blocks.onFlush = () => regions.flush();
+      this.mmu.onRemap = (low) => regions.remapped(low);
     }
     this.reset();
   }
@@ -236,6 +240,9 @@ export class Cpu {
         return -1;
       case EXIT_EVENT:
         return -1;
+      case EXIT_RECOMPILE:
+        this.recompile();
+        return -1;
       case EXIT_SHUTDOWN:
         return STOP_SHUTDOWN;
       default:
@@ -318,6 +325,16 @@ export class Cpu {
     const high = i32[(S_RIP + 4) >> 2];
     const region = this.regions?.compile(low, high, i32[S_MODE >> 2]);
     if (region !== undefined) i32[(jumpEntry(low) + JUMP_REGION) >> 2] = region.index;
+  }
+
+  /** Gives the region of a jump-cache entry another form, as this one leaves too often. */
+  private recompile(): void {
+    const { i32 } = this;
+    const entry = i32[S_EXIT_ENTRY >> 2] >> 2;
+    const low = i32[entry + (JUMP_RIP >> 2)];
+    const high = i32[entry + (JUMP_RIP >> 2) + 1];
+    const region = this.regions?.recompile(low, high, i32[entry + (JUMP_MODE >> 2)]);
+    if (region !== undefined) i32[entry + (JUMP_REGION >> 2)] = region.index;
   }
 
   // --- register access by TypeScript ----------------------------------------------------------------------------------
