@@ -11,6 +11,7 @@ import { codeSize, MODE_ONE, stackSize } from './mode.ts';
 import * as r from './record.ts';
 import {
   JUMP_ENTRIES,
+  JUMP_EXITS,
   JUMP_MODE,
   JUMP_OP,
   JUMP_REGION,
@@ -154,6 +155,7 @@ export class BlockCache {
     i32[entry + (JUMP_MODE >> 2)] = mode;
     i32[entry + (JUMP_OP >> 2)] = block.op;
     i32[entry + (JUMP_REGION >> 2)] = this.regionAt(ripLow, ripHigh, mode);
+    i32[entry + (JUMP_EXITS >> 2)] = 0;
     return block;
   }
 

@@ -5,7 +5,16 @@
 import type { AccessSize, BusDevice, InterruptController } from '../devices/bus.ts';
 import { BlockCache, jumpEntry } from './blocks.ts';
 import { SEG_CS } from './decode/insn.ts';
-import { EXIT_BUDGET, EXIT_EVENT, EXIT_EXCEPTION, EXIT_HALT, EXIT_HOT, EXIT_MISS, EXIT_RECOMPILE, EXIT_SHUTDOWN } from './exits.ts';
+import {
+  EXIT_BUDGET,
+  EXIT_EVENT,
+  EXIT_EXCEPTION,
+  EXIT_HALT,
+  EXIT_HOT,
+  EXIT_MISS,
+  EXIT_RECOMPILE,
+  EXIT_SHUTDOWN,
+} from './exits.ts';
 import { NO_ERROR_CODE, raise, VECTOR_DB, VECTOR_UD } from './fault.ts';
 import { X87State } from './fpu/x87-state.ts';
 import { allHelpers } from './helpers/all.ts';

@@ -4,6 +4,11 @@
  * All offsets are bytes from the start of the memory.
  */
 
+/** Sixteen bytes for values on their way between helpers and memory. */
+export const S_SCRATCH = 0x80;
+/** i32: regions or mappings were invalidated; a region that called out leaves. */
+export const S_STALE = 0x94;
+
 /** General registers RAX…R15 in encoding order, 8 bytes each. */
 export const S_GPR = 0x100;
 /** Eight bytes that are always zero: base, index or segment base of an address that has none. */
@@ -31,20 +36,11 @@ export const S_SSE_FAST = 0x1c4;
 export const S_MODE = 0x1c8;
 /** i32: offset of the TLB in use (S_TLB_SUPERVISOR or S_TLB_USER). */
 export const S_TLB_BASE = 0x1cc;
-/** i32: EXIT_* detail of the last exit to TypeScript, and the operation or block that exited. */
-export const S_EXIT_OP = 0x1d0;
-/** i32: record of the block that is running (for its instruction pointer on a slow path). */
-export const S_CURRENT_OP = 0x1d4;
+/** i32: offset of the jump-cache entry that EXIT_RECOMPILE is about. */
+export const S_EXIT_ENTRY = 0x1d0;
 /** Mailbox of the slow memory path: i64 linear address, 16 bytes of value. */
 export const S_SLOW_ADDRESS = 0x1d8;
 export const S_SLOW_VALUE = 0x1e0;
-
-/** Direct mode (Design §4): i64 lowest address and i64 length of the window mapped 1:1; length 0 turns it off. */
-export const S_DIRECT_LOW = 0x1f0;
-export const S_DIRECT_LENGTH = 0x1f8;
-
-/** i32: regions or mappings were invalidated; a region that called out leaves. */
-export const S_STALE = 0x94;
 
 /** Segment registers ES CS SS DS FS GS, then LDTR and TR: SEGMENT_STRIDE bytes each. */
 export const S_SEGMENTS = 0x200;
@@ -123,6 +119,14 @@ export const X87_LAYOUT = {
   operand: S_FPU_OPERAND,
 };
 
+/**
+ * MTRRs, i64 each and plain storage: IA32_MTRR_DEF_TYPE, eight pairs of base and mask, then the eleven fixed ones in the
+ * order of their MSRs.
+ */
+export const S_MTRR_DEF_TYPE = 0x800;
+export const S_MTRR_VARIABLE = 0x808;
+export const S_MTRR_FIXED = 0x888;
+
 /** Software TLBs: TLB_ENTRIES entries of TLB_STRIDE bytes for supervisor and for user accesses. */
 export const S_TLB_SUPERVISOR = 0x10000;
 export const S_TLB_USER = 0x14000;
@@ -139,11 +143,13 @@ export const TLB_NEVER_LOW = -1;
 export const S_JUMP_CACHE = 0x20000;
 export const JUMP_ENTRIES = 4096;
 export const JUMP_STRIDE = 32;
-/** Within an entry: i64 RIP, i32 mode word, i32 first operation (0: none), i32 region's table index (0: none). */
+/** Within an entry: i64 RIP, i32 mode word, i32 first operation (0: none), i32 region's table index (0: none), i32
+ * side exits of the region. */
 export const JUMP_RIP = 0;
 export const JUMP_MODE = 8;
 export const JUMP_OP = 12;
 export const JUMP_REGION = 16;
+export const JUMP_EXITS = 20;
 
 /** One byte per 4 KiB page of RAM: nonzero when translations depend on its contents (stores take the slow path). */
 export const S_PAGE_FLAGS = 0x40000;

@@ -3,7 +3,7 @@ import type { Cpu } from '../cpu.ts';
 import { type OpcodeRow, rows } from '../isa/table.ts';
 import { codeSize } from '../mode.ts';
 import * as r from '../record.ts';
-import { S_MODE, S_RIP } from '../state.ts';
+import { S_MODE, S_RIP, S_SCRATCH } from '../state.ts';
 
 /** Halves of the last 64-bit result of a function below. */
 export let low = 0;
@@ -125,8 +125,8 @@ export function writeRegister(cpu: Cpu, offset: number, size: number, valueLow: 
 export function loadMemory(cpu: Cpu, addressLow: number, addressHigh: number, size: number): void {
   if (size <= 4) set64(cpu.mmu.read(addressLow, addressHigh, size as 1 | 2 | 4), 0);
   else {
-    cpu.mmu.copyIn(SCRATCH, addressLow, addressHigh, 8);
-    set64(cpu.i32[SCRATCH >> 2], cpu.i32[(SCRATCH + 4) >> 2]);
+    cpu.mmu.copyIn(S_SCRATCH, addressLow, addressHigh, 8);
+    set64(cpu.i32[S_SCRATCH >> 2], cpu.i32[(S_SCRATCH + 4) >> 2]);
   }
 }
 
@@ -139,13 +139,10 @@ export function storeMemory(
   valueLow: number,
   valueHigh = 0,
 ): void {
-  cpu.i32[SCRATCH >> 2] = valueLow;
-  cpu.i32[(SCRATCH + 4) >> 2] = valueHigh;
-  cpu.mmu.copyOut(SCRATCH, addressLow, addressHigh, size);
+  cpu.i32[S_SCRATCH >> 2] = valueLow;
+  cpu.i32[(S_SCRATCH + 4) >> 2] = valueHigh;
+  cpu.mmu.copyOut(S_SCRATCH, addressLow, addressHigh, size);
 }
-
-/** Sixteen bytes of the state block for values on their way (not the slow path's mailbox). */
-const SCRATCH = 0x80;
 
 /** Operand in ModRM.rm (register or memory), `size` bytes → low, high. */
 export function readRm(cpu: Cpu, op: number, size: number): void {

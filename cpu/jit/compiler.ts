@@ -7,8 +7,9 @@ import { Insn } from '../decode/insn.ts';
 import { ATTR_END, attributesOf } from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
 import { Lifter } from '../lift/lifter.ts';
+import { type DirectWindow, findDirectWindow } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
-import { codeSize } from '../mode.ts';
+import { codeSize, privilegeLevel } from '../mode.ts';
 import { PAGE_SIZE, RAM_BASE, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { needsHelper } from '../system/legality.ts';
 import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
@@ -31,6 +32,8 @@ export interface Region {
   ripLow: number;
   ripHigh: number;
   mode: number;
+  /** Reaches memory through the direct window rather than the TLB. */
+  direct: boolean;
   /** Guest page (linear address / 4096 of the low half) → physical page, for all pages whose code is in the region. */
   pages: Map<number, number>;
   /** Physical ranges of code, first and end. */
@@ -63,8 +66,9 @@ export class RegionCompiler {
   private readonly freeIndices: number[] = [];
   private nextIndex = 1;
   readonly counters: JitCounters = { regions: 0, instructions: 0, bytes: 0, milliseconds: 0, killed: 0 };
-  /** Memory access of new regions. */
-  space: AddressSpace = { directLow: 0, directLength: 0 };
+  /** The direct window that living regions were made for, and whether it must be looked for again. */
+  private window: DirectWindow = { low: 0, length: 0 };
+  private windowIsOld = true;
 
   constructor(mmu: Mmu, blocks: BlockCache, memory: WebAssembly.Memory, exports: Record<string, unknown>) {
     this.mmu = mmu;
@@ -77,10 +81,30 @@ export class RegionCompiler {
     this.emitter = new RegionEmitter(this.lifter, new Encoder());
   }
 
+  /** Mappings changed (Mmu.onRemap): regions run again only when their pages and the window are still the same. */
+  remapped(low: number): void {
+    const { window } = this;
+    if (low !== -1 && (low - window.low) >>> 0 >= window.length) return;
+    this.windowIsOld = true;
+    this.blocks.flushJumpCache();
+    this.mmu.i32[S_STALE >> 2] = 1;
+  }
+
+  /** Looks for the window if need be; when it has moved, all regions are void. */
+  private checkWindow(): void {
+    if (!this.windowIsOld) return;
+    this.windowIsOld = false;
+    const found = findDirectWindow(this.mmu);
+    if (found.low === this.window.low && found.length === this.window.length) return;
+    this.flush();
+    this.window = found;
+  }
+
   /** The live region that starts at an address, whose pages are still mapped the same; undefined if there is none. */
   find(ripLow: number, ripHigh: number, mode: number): Region | undefined {
     const list = this.regions.get(ripLow);
     if (list === undefined) return undefined;
+    this.checkWindow();
     for (const region of list)
       if (region.ripHigh === ripHigh && region.mode === mode && this.mapped(region)) return region;
     return undefined;
@@ -102,9 +126,18 @@ export class RegionCompiler {
     }
   }
 
-  /** Compiles the region that starts at an address. @returns undefined when nothing there can be translated. */
-  compile(ripLow: number, ripHigh: number, mode: number): Region | undefined {
+  /**
+   * Compiles the region that starts at an address. `paged`: by the TLB even if there is a direct window.
+   * @returns undefined when nothing there can be translated.
+   */
+  compile(ripLow: number, ripHigh: number, mode: number, paged = false): Region | undefined {
     if (codeSize(mode) !== CODE_SIZE_64) return undefined;
+    this.checkWindow();
+    const direct = !paged && privilegeLevel(mode) === 0 && this.window.length > 0;
+    const space: AddressSpace = {
+      directLow: this.window.low,
+      directLength: direct ? this.window.length : 0,
+    };
     const started = performance.now();
     const pages = new Map<number, number>();
     const source = this.source(pages, ripHigh, mode);
@@ -112,7 +145,7 @@ export class RegionCompiler {
     if (flow.blocks.length === 0) return undefined;
     const order = structure(flow.blocks[0]);
     const lifted = this.lift(order, source, mode);
-    const body = this.emitter.emit(order, lifted, this.space);
+    const body = this.emitter.emit(order, lifted, space);
     const bytes = assembleModule({
       types: CORE_TYPES,
       functionImports: [],
@@ -125,7 +158,7 @@ export class RegionCompiler {
     });
     const index = this.freeIndices.pop() ?? this.nextIndex++;
     this.table.set(index, instance.exports.f);
-    const region: Region = { index, ripLow, ripHigh, mode, pages, ranges: this.ranges(order, pages) };
+    const region: Region = { index, ripLow, ripHigh, mode, pages, direct, ranges: this.ranges(order, pages) };
     this.enter(region);
     const { counters } = this;
     counters.regions++;
@@ -133,6 +166,14 @@ export class RegionCompiler {
     counters.bytes += bytes.length;
     counters.milliseconds += performance.now() - started;
     return region;
+  }
+
+  /** Translates a region anew that side-exits all the time: by the TLB. @returns undefined when that was tried. */
+  recompile(ripLow: number, ripHigh: number, mode: number): Region | undefined {
+    const old = this.find(ripLow, ripHigh, mode);
+    if (old === undefined || !old.direct) return undefined;
+    this.drop(old);
+    return this.compile(ripLow, ripHigh, mode, true);
   }
 
   /** Guest code by linear address; notes in `pages` which pages it came from. */

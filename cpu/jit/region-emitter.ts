@@ -5,7 +5,7 @@
  * Whatever is not simple leaves through a cold *side exit* with the state as before the instruction: the interpreter
  * does the instruction. Instructions that only helpers execute are stepped in place through the interpreter.
  */
-import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_STOP } from '../exits.ts';
+import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import type { Lifter } from '../lift/lifter.ts';
 import * as state from '../state.ts';
@@ -311,11 +311,11 @@ export class RegionEmitter extends IrEmitter {
   }
 
   /** With a condition on the stack: a side exit to the interpreter at the instruction at hand. */
-  private sideExitIf(): void {
+  private sideExitIf(code: number): void {
     this.open();
     this.coldFlags();
     this.giveBack(this.remaining);
-    this.leave(this.insnLow, this.insnHigh, EXIT_INTERPRET);
+    this.leave(this.insnLow, this.insnHigh, code);
     this.close();
   }
 
@@ -536,7 +536,7 @@ export class RegionEmitter extends IrEmitter {
         break;
       case op.SLOW_IF:
         this.value(ir.a[n]);
-        this.sideExitIf();
+        this.sideExitIf(EXIT_INTERPRET);
         break;
       case op.JUMP:
         this.jump(block, n);
@@ -621,14 +621,14 @@ export class RegionEmitter extends IrEmitter {
       out.byte(op.I64_GE_U);
       if (write) {
         // A page that holds translated code takes the slow path; looked up only for addresses inside the window.
-        this.sideExitIf();
+        this.sideExitIf(EXIT_SIDE);
         out.localGet(ADDRESS);
         out.i64Const(12, 0);
         out.byte(op.I64_SHR_U);
         out.byte(op.I32_WRAP_I64);
         out.loadSized(state.S_PAGE_FLAGS, 1);
       }
-      this.sideExitIf();
+      this.sideExitIf(EXIT_SIDE);
       return;
     }
     out.i64Const(7, 0);
@@ -648,7 +648,7 @@ export class RegionEmitter extends IrEmitter {
     out.i64Const(-state.PAGE_SIZE, -1);
     out.byte(op.I64_AND);
     out.byte(op.I64_NE);
-    this.sideExitIf();
+    this.sideExitIf(EXIT_SIDE);
   }
 
   private host(): void {

@@ -33,6 +33,8 @@ export class Mmu {
   private readonly mmio: BusDevice;
   /** Told of every write to a page whose flag is set, before it is visible to translated code. */
   onCodeWrite: (address: number, length: number) => void = () => {};
+  /** Size of the largest page that the TLBs may hold parts of. */
+  private largestPage = PAGE_SIZE;
   /** The fault that made the last slow access fail. */
   readonly fault = new GuestFault();
 
@@ -43,16 +45,30 @@ export class Mmu {
     this.mmio = mmio;
   }
 
+  /** Told when mappings may have changed: of one page (low half of its address), or -1 of all. */
+  onRemap: (low: number) => void = () => {};
+
   /** Empties both TLBs. */
   flush(): void {
+    this.onRemap(-1);
+    this.largestPage = PAGE_SIZE;
     this.i32.fill(-1, S_TLB_SUPERVISOR >> 2, (S_TLB_USER + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
-  /** Drops the entries of one page (INVLPG), in both TLBs. */
-  flushPage(low: number): void {
-    const entry = ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
-    this.i32.fill(-1, (S_TLB_SUPERVISOR + entry) >> 2, (S_TLB_SUPERVISOR + entry + TLB_STRIDE) >> 2);
-    this.i32.fill(-1, (S_TLB_USER + entry) >> 2, (S_TLB_USER + entry + TLB_STRIDE) >> 2);
+  /** Drops the entries of one page (INVLPG), in both TLBs: of a large page all that were made from it. */
+  flushPage(low: number, high: number): void {
+    const { i32, largestPage } = this;
+    if (largestPage === PAGE_SIZE) {
+      const entry = ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
+      i32.fill(-1, (S_TLB_SUPERVISOR + entry) >> 2, (S_TLB_SUPERVISOR + entry + TLB_STRIDE) >> 2);
+      i32.fill(-1, (S_TLB_USER + entry) >> 2, (S_TLB_USER + entry + TLB_STRIDE) >> 2);
+      return;
+    }
+    for (let entry = S_TLB_SUPERVISOR; entry < S_TLB_USER + TLB_ENTRIES * TLB_STRIDE; entry += TLB_STRIDE) {
+      const tag = (entry + TLB_READ) >> 2;
+      if (((i32[tag] ^ low) & -largestPage) === 0 && i32[tag + 1] === high)
+        i32.fill(-1, entry >> 2, (entry + TLB_STRIDE) >> 2);
+    }
   }
 
   /** Takes the write permission of all entries that reach the page at physical `address` (it now holds code). */
@@ -99,6 +115,7 @@ export class Mmu {
     const { i32 } = this;
     const entry = (user !== 0 ? S_TLB_USER : S_TLB_SUPERVISOR) + ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
     const page = low & -PAGE_SIZE;
+    if (walked.pageSize > this.largestPage) this.largestPage = walked.pageSize;
     i32[(entry + TLB_READ) >> 2] = page;
     i32[(entry + TLB_READ + 4) >> 2] = high;
     const writable = walked.writable && this.u8[S_PAGE_FLAGS + (address >>> 12)] === 0;

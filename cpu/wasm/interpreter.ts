@@ -9,8 +9,9 @@ import {
   EXIT_BUDGET,
   EXIT_EXCEPTION,
   EXIT_HOT,
-  EXIT_INTERPRET,
   EXIT_MISS,
+  EXIT_RECOMPILE,
+  EXIT_SIDE,
   EXIT_STOP,
   HELPER_JUMP,
   HELPER_NEXT,
@@ -46,6 +47,8 @@ const TLB = 6;
 
 /** Size of the function table: regions that can be alive at once. */
 export const TABLE_SIZE = 65536;
+/** Side exits after which a region is looked at again. */
+const SIDE_EXIT_LIMIT = 1000;
 
 class HandlerEmitter extends IrEmitter {
   /** Depth of labels around the handler's code: how far out `$next`, `$lookup`, `$fault` and `$helper` are. */
@@ -502,15 +505,22 @@ function lookup(out: wasm.Encoder): void {
   out.u32(TYPE_REGION);
   out.u32(0);
   out.localTee(CODE);
-  out.i32Const(EXIT_INTERPRET);
-  out.byte(op.I32_GT_U);
+  out.localSet(SKIP_REGION);
+  out.localGet(CODE);
+  out.i32Const(EXIT_SIDE);
+  out.byte(op.I32_GE_U);
+  out.byte(wasm.IF);
+  out.byte(wasm.VOID);
+  out.localGet(CODE);
+  out.i32Const(EXIT_SIDE);
+  out.byte(op.I32_NE);
   out.byte(wasm.IF);
   out.byte(wasm.VOID);
   out.localGet(CODE);
   out.byte(wasm.RETURN);
   out.byte(wasm.END);
-  out.localGet(CODE);
-  out.localSet(SKIP_REGION);
+  countSideExit(out);
+  out.byte(wasm.END);
   out.branch(wasm.BR, 4); // $lookup
   out.byte(wasm.END);
   out.byte(wasm.END);
@@ -525,6 +535,27 @@ function lookup(out: wasm.Encoder): void {
   out.byte(wasm.END);
   out.byte(wasm.END);
   exit(out, EXIT_MISS);
+}
+
+/** Counts a side exit of the region of ENTRY; every SIDE_EXIT_LIMIT-th goes to TypeScript. */
+function countSideExit(out: wasm.Encoder): void {
+  out.localGet(ENTRY);
+  out.localGet(ENTRY);
+  out.loadSized(state.JUMP_EXITS, 4);
+  out.i32Const(1);
+  out.byte(op.I32_ADD);
+  out.localTee(CODE);
+  out.storeSized(state.JUMP_EXITS, 4);
+  out.localGet(CODE);
+  out.i32Const(SIDE_EXIT_LIMIT);
+  out.byte(op.I32_EQ);
+  out.byte(wasm.IF);
+  out.byte(wasm.VOID);
+  out.i32Const(0);
+  out.localGet(ENTRY);
+  out.storeSized(state.S_EXIT_ENTRY, 4);
+  exit(out, EXIT_RECOMPILE);
+  out.byte(wasm.END);
 }
 
 /** Handlers that are not instructions. */

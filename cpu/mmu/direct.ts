@@ -1,0 +1,36 @@
+/**
+ * Direct mode (Design §4): finds the window of linear addresses that the page tables map 1:1 to RAM, writable, in one
+ * piece. Within it translated code reaches memory with one comparison. Marks the window's pages accessed and dirty, as
+ * its use will not.
+ */
+import { GuestFault } from '../fault.ts';
+import { ACCESS_IMPLICIT, ACCESS_WRITE, type WalkContext, walk, walked } from './walk.ts';
+
+export interface DirectWindow {
+  low: number;
+  length: number;
+}
+
+/** Guests leave page 0 unmapped, some a little more. */
+const HIGHEST_START = 0x200000;
+const PAGE_SIZE = 4096;
+
+/** Is the page of `address` mapped to itself, writable by the supervisor? Leaves its size in `walked`. */
+function identity(context: WalkContext, address: number): boolean {
+  try {
+    walk(context, address | 0, 0, ACCESS_WRITE | ACCESS_IMPLICIT);
+  } catch (fault) {
+    if (fault instanceof GuestFault) return false;
+    throw fault;
+  }
+  return walked.high === 0 && walked.low >>> 0 === address && walked.writable && !walked.guarded;
+}
+
+/** The window of the address space that is active now; length 0 when there is none. */
+export function findDirectWindow(context: WalkContext): DirectWindow {
+  let low = 0;
+  while (low < HIGHEST_START && !identity(context, low)) low += PAGE_SIZE;
+  let end = low;
+  while (end < context.ramSize && identity(context, end)) end += walked.pageSize - (end & (walked.pageSize - 1));
+  return { low, length: Math.max(0, Math.min(end, context.ramSize) - low) };
+}
