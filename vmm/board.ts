@@ -3,7 +3,7 @@
  * knows no CPU; what a device wants of the machine goes out through {@link BoardEvents}.
  */
 
-import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
+import type { InterruptHub } from '../devices/apic/interrupt-hub.ts';
 import type { GuestMemory } from '../devices/bus.ts';
 import { AcpiPm } from '../devices/legacy/acpi-pm.ts';
 import { Debugcon, DebugExit, Pvpanic } from '../devices/legacy/debug-ports.ts';
@@ -13,14 +13,14 @@ import { ResetControl } from '../devices/legacy/reset-control.ts';
 import { RtcCmos, rtcBase } from '../devices/legacy/rtc-cmos.ts';
 import { Uart16550 } from '../devices/legacy/uart16550.ts';
 import { VgaText } from '../devices/legacy/vga-text.ts';
-import { MmioBus } from '../devices/mmio-bus.ts';
+import type { MmioBus } from '../devices/mmio-bus.ts';
 import type { NetBackend } from '../devices/net/backend.ts';
 import { I440fx } from '../devices/pci/i440fx.ts';
 import { PciBus } from '../devices/pci/pci-bus.ts';
 import { Piix3 } from '../devices/pci/piix3.ts';
 import { Piix4Pm } from '../devices/pci/piix4-pm.ts';
 import { assignResources } from '../devices/pci/resource-allocator.ts';
-import { PortBus } from '../devices/port-bus.ts';
+import type { PortBus } from '../devices/port-bus.ts';
 import { VirtioMmio } from '../devices/virtio/transport-mmio.ts';
 import { VirtioPci } from '../devices/virtio/transport-pci.ts';
 import type { VirtioDevice } from '../devices/virtio/virtio-device.ts';
@@ -41,16 +41,13 @@ export interface BoardEvents {
   exit(status: number): void;
   /** pvpanic: the guest told that it panicked. */
   panicked(): void;
-  /** An interrupt or NMI began to wait. */
-  interruptPending(): void;
-  /** The processor was sent INIT. */
-  init(): void;
-  /** The processor was sent a start-up IPI. */
-  startUp(vector: number): void;
 }
 
-/** What a board stands on. */
+/** What a board stands on. The CPU is on the same buses. */
 export interface BoardParts {
+  readonly ports: PortBus;
+  readonly mmio: MmioBus;
+  readonly interrupts: InterruptHub;
   readonly memory: GuestMemory;
   readonly clock: MachineClock;
   readonly console: Console;
@@ -66,13 +63,13 @@ interface VirtioMmioWindow {
 }
 
 export class Board {
-  readonly ports = new PortBus();
-  readonly mmio = new MmioBus();
-  readonly interrupts: InterruptHub;
   /** Queues to serve once per slice. */
   readonly virtioDevices: VirtioDevice[] = [];
   readonly virtioMmio: VirtioMmioWindow[] = [];
   private readonly parts: BoardParts;
+  private readonly ports: PortBus;
+  private readonly mmio: MmioBus;
+  private readonly interrupts: InterruptHub;
   private readonly power: AcpiPm;
   /** In the order in which they are put back to their power-on state. */
   private readonly resets: (() => void)[] = [];
@@ -82,13 +79,9 @@ export class Board {
   constructor(config: MachineConfig, parts: BoardParts) {
     this.parts = parts;
     const { clock, events } = parts;
-    this.interrupts = new InterruptHub({
-      clock,
-      timeOfTsc: (low, high) => clock.tsc.timeOf(low, high),
-      onPending: () => events.interruptPending(),
-      onInit: () => events.init(),
-      onStartUp: (vector) => events.startUp(vector),
-    });
+    this.ports = parts.ports;
+    this.mmio = parts.mmio;
+    this.interrupts = parts.interrupts;
     this.power = new AcpiPm(clock, this.interrupts.line(layout.IRQ_SCI), () => events.powerOff());
     this.addInterruptControllers();
     this.addLegacy(config);

@@ -1,0 +1,379 @@
+/**
+ * The machine: makes CPU, board, clock and console from a configuration, and runs them (Design §6). One thread runs the
+ * CPU in slices of a few milliseconds and serves devices and the event loop in between.
+ */
+
+import { type ApicRegisters, Cpu, STOP_BUDGET, STOP_SHUTDOWN } from '../cpu/cpu.ts';
+import { RAM_BASE } from '../cpu/state.ts';
+import { buildCoreModule } from '../cpu/wasm/interpreter.ts';
+import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
+import type { LocalApic } from '../devices/apic/local-apic.ts';
+import { MmioBus } from '../devices/mmio-bus.ts';
+import type { NetBackend } from '../devices/net/backend.ts';
+import { loadAddon } from '../devices/net/tap/addon.ts';
+import { PortBus } from '../devices/port-bus.ts';
+import { VirtioNet } from '../devices/virtio/net.ts';
+import { writeBootImage } from '../firmware/boot-state.ts';
+import { Board } from './board.ts';
+import { boot } from './boot.ts';
+import { enterKernel } from './boot-cpu.ts';
+import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
+import { Console } from './console/console.ts';
+import { describeCpu } from './cpu-text.ts';
+import { RamGuestMemory } from './guest-memory.ts';
+import { IdleWait, type Pollable, turn } from './idle.ts';
+import { Monitor, type MonitorTarget } from './monitor.ts';
+import { openBackends } from './network.ts';
+import type { MachineConfig } from './options/config.ts';
+
+/** A slice lasts about so long, ns. */
+const SLICE = 2e6;
+const BUDGET_FIRST = 100_000;
+const BUDGET_LEAST = 1000;
+const BUDGET_MOST = 50_000_000;
+/** Terminals are opened for input when the guest is first idle, or after so long, ns. */
+const INPUT_DELAY = 200e6;
+/** How long the machine waits before it looks again whether its output was taken, ns. */
+const CONGESTION_DELAY = 2e6;
+/** Without any progress, output is given up after so many ms; when a signal ends us, sooner. */
+const PATIENCE = 10_000;
+const PATIENCE_SIGNAL = 20;
+
+export class Machine implements MonitorTarget {
+  private readonly config: MachineConfig;
+  private readonly backends: ReadonlyMap<string, NetBackend>;
+  private readonly console: Console;
+  private readonly clock: MachineClock;
+  private readonly interrupts: InterruptHub;
+  private readonly cpu: Cpu;
+  private readonly memory: RamGuestMemory;
+  private readonly board: Board;
+  private readonly idle: IdleWait;
+  private budget = BUDGET_FIRST;
+  /** Nanoseconds that an instruction takes, measured over the last slice. */
+  private nsPerInstruction = 10;
+  private inputIsOpen = false;
+  /** Why the CPU stands still, as QEMU names it; undefined: it runs. */
+  private paused: string | undefined;
+  /** The CPU was told to shut down so that `run` returns; it is no triple fault. */
+  private stopRequested = false;
+  private resetRequested = false;
+  private powerOffRequested = false;
+  private exitStatus: number | undefined;
+  private patience = PATIENCE;
+
+  /** @throws UserError when something that the configuration asks for cannot be had */
+  constructor(config: MachineConfig, backends: ReadonlyMap<string, NetBackend>) {
+    this.config = config;
+    this.backends = backends;
+    this.console = new Console(config.characters, () => this.quit());
+    this.clock =
+      config.icountShift === undefined
+        ? new HostClock()
+        : new IcountClock(() => this.cpu.instructions, config.icountShift);
+    const ports = new PortBus();
+    const mmio = new MmioBus();
+    const { tsc } = this.clock;
+    this.interrupts = new InterruptHub({
+      clock: this.clock,
+      timeOfTsc: (low, high) => tsc.timeOf(low, high),
+      onPending: () => this.interruptPending(),
+      onInit: () => this.requestReset(),
+      // There is one processor, and it runs already.
+      onStartUp: () => {},
+    });
+    const { localApic } = this.interrupts;
+    this.cpu = new Cpu(
+      { ramSize: config.ramSize, core: new WebAssembly.Module(buildCoreModule()) },
+      { ports, mmio, interrupts: this.interrupts, tsc, tscKHz: TSC_KHZ, apic: apicRegisters(localApic) },
+    );
+    this.memory = new RamGuestMemory(this.cpu.memory.buffer, RAM_BASE, config.ramSize, (address, length) =>
+      this.cpu.ramWritten(address, length),
+    );
+    this.board = new Board(config, {
+      ports,
+      mmio,
+      interrupts: this.interrupts,
+      memory: this.memory,
+      clock: this.clock,
+      console: this.console,
+      backends,
+      events: {
+        powerOff: () => this.requestPowerOff(),
+        reset: () => this.requestReset(),
+        exit: (status) => this.exit(status),
+        panicked: () => this.requestPowerOff(),
+      },
+    });
+    for (const id of config.monitors) {
+      this.console.connect(id, new Monitor(this, this.console.output(id)));
+    }
+    this.idle = new IdleWait(this.pollable());
+    for (const backend of backends.values()) {
+      backend.onReceive = () => this.idle.wake();
+    }
+    if (config.startStopped) {
+      this.paused = 'prelaunch';
+      this.clock.pause();
+    }
+  }
+
+  /** Cards whose back end has a descriptor, as far as they can take packets just now. */
+  private pollable(): Pollable | undefined {
+    const cards = this.board.virtioDevices.filter(
+      (device): device is VirtioNet => device instanceof VirtioNet && device.backend.pollFd !== undefined,
+    );
+    if (cards.length === 0) {
+      return undefined;
+    }
+    return {
+      addon: loadAddon(),
+      count: cards.length,
+      fill(fds) {
+        for (let index = 0; index < cards.length; index++) {
+          fds[index] = cards[index].canReceive ? cards[index].backend.pollFd! : -1;
+        }
+      },
+    };
+  }
+
+  // ── Running ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Runs until the machine ends. @returns the exit status of the process */
+  async run(): Promise<number> {
+    try {
+      this.load();
+      await this.console.prepare();
+      while (this.exitStatus === undefined) {
+        if (this.paused !== undefined || this.console.congested) {
+          await this.stand();
+        } else {
+          await this.slice();
+        }
+      }
+      return this.exitStatus;
+    } finally {
+      this.close();
+    }
+  }
+
+  /** Boots the kernel into RAM and CPU, both as after power-on. */
+  private load(): void {
+    const { config, cpu, memory, board } = this;
+    const state = boot({ ...config, virtioMmio: board.virtioMmio });
+    writeBootImage(memory.bytes, state.writes);
+    cpu.reset();
+    enterKernel(cpu, state);
+  }
+
+  /** The CPU stands still: only the user is served. */
+  private async stand(): Promise<void> {
+    this.console.flush();
+    this.openInput();
+    await this.idle.wait(this.paused === undefined ? CONGESTION_DELAY : Number.POSITIVE_INFINITY);
+  }
+
+  private async slice(): Promise<void> {
+    const { clock, cpu, console, board } = this;
+    clock.runTimers();
+    const start = clock.now();
+    const before = cpu.instructions;
+    const stop = cpu.run(this.nextBudget(start));
+    if (stop === STOP_BUDGET) {
+      this.adapt(clock.now() - start, cpu.instructions - before);
+    }
+    const work = board.pump();
+    console.flush();
+    if (this.stopRequested) {
+      this.stopRequested = false;
+      cpu.shutdown = false;
+    } else if (stop === STOP_SHUTDOWN) {
+      // A triple fault resets a PC.
+      this.resetRequested = true;
+    }
+    this.serveRequests();
+    if (this.exitStatus !== undefined) {
+      return;
+    }
+    if (!this.inputIsOpen && (cpu.halted || clock.now() > INPUT_DELAY)) {
+      this.openInput();
+    }
+    if (cpu.halted && work === 0 && !this.interrupts.pending()) {
+      await this.sleep();
+    } else {
+      await turn();
+    }
+  }
+
+  private async sleep(): Promise<void> {
+    const { clock } = this;
+    const deadline = clock.nextDeadline();
+    if (clock instanceof IcountClock && deadline !== Number.POSITIVE_INFINITY) {
+      clock.skipTo(deadline);
+      await turn();
+    } else {
+      await this.idle.wait(deadline - clock.now());
+    }
+  }
+
+  /** Instructions for the next slice: no more than run until the next timer is due. */
+  private nextBudget(now: number): number {
+    const untilTimer = (this.clock.nextDeadline() - now) / this.nsPerInstruction;
+    return Math.max(BUDGET_LEAST, Math.min(this.budget, Math.ceil(untilTimer)));
+  }
+
+  /** Learns from a slice that used its budget how fast the CPU is. */
+  private adapt(elapsed: number, instructions: number): void {
+    if (elapsed > 0 && instructions > 0) {
+      this.nsPerInstruction = elapsed / instructions;
+      const budget = Math.floor(SLICE / this.nsPerInstruction);
+      // Twice at most, because code that has just been translated runs much faster than it did.
+      this.budget = Math.max(BUDGET_LEAST, Math.min(budget, this.budget * 2, BUDGET_MOST));
+    }
+  }
+
+  private interruptPending(): void {
+    if (this.interrupts.takeNmi()) {
+      this.cpu.nmiPending = true;
+    }
+    this.cpu.requestEvent();
+    this.idle?.wake();
+  }
+
+  private openInput(): void {
+    if (!this.inputIsOpen) {
+      this.inputIsOpen = true;
+      this.console.openInput();
+    }
+  }
+
+  // ── What guest and user ask for ────────────────────────────────────────────────────────────────────────────────────
+
+  private requestReset(): void {
+    this.resetRequested = true;
+    this.interruptRun();
+  }
+
+  private requestPowerOff(): void {
+    this.powerOffRequested = true;
+    this.interruptRun();
+  }
+
+  private exit(status: number): void {
+    this.exitStatus ??= status;
+    this.interruptRun();
+  }
+
+  /** Ends the slice. */
+  private interruptRun(): void {
+    this.stopRequested = true;
+    this.cpu.shutdown = true;
+    this.cpu.requestEvent();
+    this.idle.wake();
+  }
+
+  private serveRequests(): void {
+    const reset = this.resetRequested && !this.config.noReboot;
+    const powerOff = this.powerOffRequested || (this.resetRequested && this.config.noReboot);
+    this.resetRequested = false;
+    this.powerOffRequested = false;
+    if (powerOff && this.config.noShutdown) {
+      this.pause('shutdown');
+    } else if (powerOff) {
+      this.exitStatus ??= 0;
+    } else if (reset) {
+      this.board.reset();
+      this.load();
+    }
+  }
+
+  private pause(reason: string): void {
+    this.paused ??= reason;
+    this.clock.pause();
+    this.interruptRun();
+  }
+
+  status(): string {
+    return this.paused === undefined ? 'running' : this.paused === '' ? 'paused' : `paused (${this.paused})`;
+  }
+
+  stop(): void {
+    this.pause('');
+  }
+
+  cont(): void {
+    if (this.paused === 'shutdown') {
+      return;
+    }
+    this.paused = undefined;
+    this.clock.resume();
+    this.idle.wake();
+  }
+
+  /** The reset button: it works whatever the machine is doing, `-no-reboot` or not stopped. */
+  systemReset(): void {
+    this.requestReset();
+    if (this.paused !== undefined) {
+      this.serveRequests();
+    }
+  }
+
+  systemPowerdown(): void {
+    this.board.pressPowerButton();
+  }
+
+  quit(): void {
+    this.exit(0);
+  }
+
+  /** A signal ends us: nobody is waited for. */
+  terminate(): void {
+    this.patience = PATIENCE_SIGNAL;
+    this.quit();
+  }
+
+  registers(): string {
+    return describeCpu(this.cpu);
+  }
+
+  private close(): void {
+    this.console.close(this.patience);
+    this.board.close();
+    for (const backend of this.backends.values()) {
+      backend.close();
+    }
+  }
+}
+
+/** The local APIC as the CPU's MSRs and CR8 show it. */
+function apicRegisters(apic: LocalApic): ApicRegisters {
+  return {
+    get low() {
+      return apic.msrLo | 0;
+    },
+    get high() {
+      return apic.msrHi | 0;
+    },
+    get taskPriority() {
+      return apic.cr8;
+    },
+    set taskPriority(value) {
+      apic.cr8 = value;
+    },
+    readMsr: (index) => apic.readMsr(index),
+    writeMsr: (index, low, high) => apic.writeMsr(index, low, high),
+  };
+}
+
+/** @throws UserError, BootError or NetBackendError when something that the configuration asks for cannot be had */
+export async function createMachine(config: MachineConfig): Promise<Machine> {
+  const backends = await openBackends(config.netdevs, config.filterDumps);
+  try {
+    return new Machine(config, backends);
+  } catch (error) {
+    for (const backend of backends.values()) {
+      backend.close();
+    }
+    throw error;
+  }
+}
