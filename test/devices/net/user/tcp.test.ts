@@ -222,16 +222,19 @@ describe('back-pressure', () => {
       await new Promise(setImmediate);
     }
     const stopped = connection.receivedLength;
+    const before = connection.probes;
     expect(flushed).toBe(false);
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 1000; i++) {
       vi.advanceTimersByTime(100);
       guest.receiveAll();
       await new Promise(setImmediate);
     }
-    // Probes only: a byte each, at growing intervals; and no reset.
-    expect(connection.receivedLength - stopped).toBeLessThan(20);
-    expect(connection.receivedLength - stopped).toBeGreaterThan(2);
+    // 100 s of probes at growing intervals, and no reset.
+    expect(connection.receivedLength).toBe(stopped);
+    expect(connection.probes - before).toBeGreaterThan(8);
+    expect(connection.probes - before).toBeLessThan(30);
     expect(connection.reset).toBe(false);
+    // From here on without any timer.
     connection.window = 65535;
     connection.acknowledge();
     await guest.until(() => connection.receivedLength === data.length, 'the rest', 20_000);
@@ -386,6 +389,60 @@ describe('offloads', () => {
 });
 
 describe('a wire that loses, reorders and cuts', () => {
+  it('repeats a lost segment after three duplicate acknowledgments, without waiting for a timer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    const { guest } = await makeGuest();
+    const data = randomBytes(60_000);
+    const { port } = await serve((socket) => socket.end(data));
+    const connection = guest.connect(GATEWAY, port);
+    let count = 0;
+    guest.wire = { passes: () => ++count !== 12 && count !== 30 && count !== 31, delays: () => false };
+    await guest.until(() => connection.ended, 'end');
+    expect(count).toBeGreaterThan(31);
+    expect(connection.data.equals(data)).toBe(true);
+  });
+
+  it('repeats everything, after a time, when the guest is mute; and gives it up at last', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    const { guest } = await makeGuest();
+    let failure = '';
+    const { port } = await serve((socket) => {
+      socket.on('error', (error: NodeJS.ErrnoException) => (failure = error.code ?? ''));
+      socket.write('hello');
+      socket.resume();
+    });
+    const connection = guest.connect(GATEWAY, port);
+    await guest.until(() => connection.established, 'established');
+    guest.wire = { passes: () => false, delays: () => false };
+    for (let i = 0; i < 60; i++) {
+      vi.advanceTimersByTime(1000);
+      guest.receiveAll();
+      await new Promise(setImmediate);
+    }
+    expect(failure).toBe('');
+    await guest.until(
+      () => failure !== '',
+      'the end',
+      10_000,
+      () => vi.advanceTimersByTime(5000),
+    );
+    expect(failure).toBe('ECONNRESET');
+  });
+
+  it('answers a repeated FIN although all is said', async () => {
+    const { guest } = await makeGuest();
+    const { port } = await serve((socket) => socket.resume().end('bye'));
+    const connection = guest.connect(GATEWAY, port);
+    await guest.until(() => connection.ended, 'end');
+    connection.end();
+    guest.wire = { passes: () => false, delays: () => false };
+    guest.receiveAll();
+    expect(connection.finished).toBe(false);
+    guest.wire = { passes: () => true, delays: () => false };
+    await guest.until(() => connection.finished, 'the acknowledgment');
+    expect(connection.reset).toBe(false);
+  });
+
   it('still gives byte-exact streams both ways', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     const { port } = await serve(echo);

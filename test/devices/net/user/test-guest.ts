@@ -164,6 +164,8 @@ export class TestConnection {
   mss = 1460;
   checksumsGood = true;
   largestPayload = 0;
+  /** Segments with data that came while the window was closed; their data is not taken. */
+  probes = 0;
   private readonly guest: TestGuest;
   private readonly iss = Math.floor(Math.random() * 2 ** 32);
   private pending = Buffer.alloc(0);
@@ -271,6 +273,11 @@ export class TestConnection {
   }
 
   private takeData(segment: ReceivedTcp): void {
+    if (this.window === 0) {
+      this.probes++;
+      this.acknowledge();
+      return;
+    }
     this.largestPayload = Math.max(this.largestPayload, segment.payload.length);
     this.early.set(segment.seq, segment.flags.includes('F') ? Buffer.concat([segment.payload, FIN]) : segment.payload);
     for (let progress = true; progress; ) {
