@@ -87,6 +87,8 @@ const wanted = process.argv.length > 2 ? process.argv.slice(2) : ['kernels', 'ht
 for (const target of wanted)
   if (target !== 'kernels' && target !== 'http') fail(`no target ${target}; there are kernels and http`);
 requireTools(tools);
+if (wanted.includes('http') && !existsSync('/usr/include/stdlib.h'))
+  fail('C headers are missing: apt-get install libc6-dev');
 mkdirSync(out, { recursive: true });
 const lwip = wanted.includes('http') ? [`LWIP=${lwipSource()}`] : [];
 run('make', ['--silent', '-C', join(root, 'test', 'guests'), `OUT=${out}`, ...lwip, ...wanted], { stdio: 'inherit' });

@@ -208,10 +208,14 @@ static bool read_body(struct connection *c) {
   return c->body_answered || answer_sink(c);
 }
 
+static bool has_room(struct connection *c) {
+  return tcp_sndbuf(c->pcb) > 4096 && tcp_sndqueuelen(c->pcb) < TCP_SND_QUEUELEN / 2;
+}
+
 /* Serves what was received as far as answers have room. Value: false when memory ran out, the connection is lost then. */
 static bool serve(struct connection *c) {
   stream(c);
-  while (c->received && !c->stream_left && !c->closing && tcp_sndbuf(c->pcb) > 4096) {
+  while (c->received && !c->stream_left && !c->closing && has_room(c)) {
     if (c->in_body) {
       if (!read_body(c)) return false;
     } else if (read_head(c)) {

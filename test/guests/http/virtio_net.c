@@ -114,10 +114,7 @@ static bool tx_put(struct pbuf *packet) {
   if (!tx.free_count) return false;
   int count = 0;
   segments[count++] = (struct segment){header, header_size, false};
-  for (struct pbuf *p = packet; p; p = p->next) {
-    if (count == TX_SEGMENTS) panic("a packet of more than %d pieces", TX_SEGMENTS);
-    segments[count++] = (struct segment){p->payload, p->len, false};
-  }
+  for (struct pbuf *p = packet; p; p = p->next) segments[count++] = (struct segment){p->payload, p->len, false};
   offload(header, packet);
   int head = virtq_add(&tx, segments, count);
   if (head < 0) return false;
@@ -138,7 +135,9 @@ static err_t nic_output(struct netif *netif, struct pbuf *packet) {
   (void)netif;
   if (tx.free_count < TX_SEGMENTS) tx_reclaim();
   if (backlog_in - backlog_out == BACKLOG) return ERR_MEM;
-  pbuf_ref(packet);
+  if (pbuf_clen(packet) < TX_SEGMENTS) pbuf_ref(packet);
+  else packet = pbuf_clone(PBUF_RAW, PBUF_RAM, packet); /* many small answers in one large segment */
+  if (!packet) return ERR_MEM;
   if (backlog_in != backlog_out || !tx_put(packet)) backlog[backlog_in++ % BACKLOG] = packet;
   return ERR_OK;
 }
