@@ -166,6 +166,8 @@ export class TestConnection {
   largestPayload = 0;
   /** Segments with data that came while the window was closed; their data is not taken. */
   probes = 0;
+  /** Segments that came before those in front of them. */
+  gaps = 0;
   private readonly guest: TestGuest;
   private readonly iss = Math.floor(Math.random() * 2 ** 32);
   private pending = Buffer.alloc(0);
@@ -278,6 +280,7 @@ export class TestConnection {
       this.acknowledge();
       return;
     }
+    if (distance(segment.seq, this.rcvNext) > 0) this.gaps++;
     this.largestPayload = Math.max(this.largestPayload, segment.payload.length);
     this.early.set(segment.seq, segment.flags.includes('F') ? Buffer.concat([segment.payload, FIN]) : segment.payload);
     for (let progress = true; progress; ) {
