@@ -199,7 +199,9 @@ describe.skipIf(why)(`TapBackend${why && ` NOT RUN: ${why}`}`, () => {
   });
 });
 
-describe.skipIf(!existsSync('build/Release/tsvmm_net.node'))('addon', () => {
+const unbuilt = existsSync('build/Release/tsvmm_net.node') ? '' : ' NOT RUN: it is not built';
+
+describe.skipIf(unbuilt)(`addon${unbuilt}`, () => {
   it('checks every address and length against RAM', () => {
     const { readv, writev, poll } = loadAddon();
     const ram = new Uint8Array(new ArrayBuffer(8192), 0, 4096);
