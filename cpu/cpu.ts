@@ -32,6 +32,7 @@ import {
   S_BUDGET,
   S_DR,
   S_EXIT_ENTRY,
+  S_FAULT_OP,
   S_INTR_PENDING,
   S_MODE,
   S_RFLAGS,
@@ -43,6 +44,7 @@ import {
 import { deliverException, deliverInterrupt, deliverNmi } from './system/delivery.ts';
 import { checkUnit, needsHelper } from './system/legality.ts';
 import { resetState } from './system/reset.ts';
+import { notCanonicalVector } from './system/stack-fault.ts';
 
 /** Ports as the CPU sees them. */
 export interface Ports {
@@ -115,6 +117,8 @@ export class Cpu {
   private eventRequested = false;
   /** Interrupts are held off for one more instruction (STI, MOV SS). */
   interruptShadow = false;
+  /** The instruction that runs alone is followed by a single-step trap; an instruction may take that back. */
+  stepTrap = false;
   /** Base of CS that the jump cache's entries were made with. */
   private codeBase = 0;
   nmiPending = false;
@@ -181,6 +185,7 @@ export class Cpu {
       return helper(this, op);
     } catch (error) {
       this.mmu.caught(error);
+      this.i32[S_FAULT_OP >> 2] = op;
       return EXIT_EXCEPTION;
     }
   }
@@ -242,6 +247,7 @@ export class Cpu {
         this.hot();
         return -1;
       case EXIT_EXCEPTION:
+        if (this.mmu.fault.notCanonical) this.mmu.fault.vector = notCanonicalVector(this, this.i32[S_FAULT_OP >> 2]);
         deliverException(this, this.mmu.fault);
         return -1;
       case EXIT_HALT:
@@ -264,7 +270,7 @@ export class Cpu {
     const { i32 } = this;
     const budget = i32[S_BUDGET >> 2];
     if (budget <= 0) return STOP_BUDGET;
-    const trap = (i32[S_MODE >> 2] & MODE_TRAP) !== 0;
+    this.stepTrap = (i32[S_MODE >> 2] & MODE_TRAP) !== 0;
     this.interruptShadow = false;
     // Blocks of this mode are one instruction long; a budget of one stops at the next.
     i32[S_MODE >> 2] |= MODE_ONE;
@@ -272,10 +278,12 @@ export class Cpu {
     let code = this.runCore(0);
     if (code === EXIT_MISS && i32[S_BUDGET >> 2] === 1 && this.miss()) code = this.runCore(0);
     i32[S_MODE >> 2] &= ~MODE_ONE;
+    // Not even begun: fetching it faulted.
+    const executed = i32[S_BUDGET >> 2] !== 1;
     if (this.eventRequested) this.budgetSaved = budget - 1;
     else i32[S_BUDGET >> 2] = budget - 1;
     const stop = code === EXIT_BUDGET || code === EXIT_MISS ? -1 : this.handle(code);
-    if (trap && code !== EXIT_EXCEPTION && code !== EXIT_MISS) this.singleStepTrap();
+    if (this.stepTrap && executed && code !== EXIT_EXCEPTION) this.singleStepTrap();
     return stop;
   }
 

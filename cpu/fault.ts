@@ -35,7 +35,9 @@ export const NO_ERROR_CODE = -1;
 export class GuestFault {
   vector = 0;
   errorCode = NO_ERROR_CODE;
-  /** Linear address of a page fault, low and high half (CR2). */
+  /** #GP because the address below is not canonical: through the stack segment that is #SS (system/stack-fault.ts). */
+  notCanonical = false;
+  /** Linear address of a page fault (CR2) or of an access that is not canonical, low and high half. */
   addressLow = 0;
   addressHigh = 0;
 }
@@ -46,6 +48,17 @@ export const guestFault = new GuestFault();
 export function raise(vector: number, errorCode = NO_ERROR_CODE): never {
   guestFault.vector = vector;
   guestFault.errorCode = errorCode;
+  guestFault.notCanonical = false;
+  throw guestFault;
+}
+
+/** An access to an address that is not canonical. */
+export function raiseNotCanonical(addressLow: number, addressHigh: number): never {
+  guestFault.vector = VECTOR_GP;
+  guestFault.errorCode = 0;
+  guestFault.notCanonical = true;
+  guestFault.addressLow = addressLow;
+  guestFault.addressHigh = addressHigh;
   throw guestFault;
 }
 

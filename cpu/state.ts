@@ -38,6 +38,8 @@ export const S_MODE = 0x1c8;
 export const S_TLB_BASE = 0x1cc;
 /** i32: offset of the jump-cache entry that EXIT_RECOMPILE is about. */
 export const S_EXIT_ENTRY = 0x1d0;
+/** i32: record of the operation that EXIT_EXCEPTION is about. */
+export const S_FAULT_OP = 0x1d4;
 /** Mailbox of the slow memory path: i64 linear address, 16 bytes of value. */
 export const S_SLOW_ADDRESS = 0x1d8;
 export const S_SLOW_VALUE = 0x1e0;

@@ -22,12 +22,11 @@ function bitTest(l: Lifter, change: 'none' | 'set' | 'reset' | 'complement'): vo
   let value: number;
   let address = 0;
   if (l.isMemory(0)) {
-    address = l.address();
-    if (!immediate) {
-      const signed = l.signExtend(bytes, number);
-      const words = ir.op2(op.I64_SHR_S, signed, ir.i64(31 - Math.clz32(width)));
-      address = ir.op2(op.I64_ADD, address, ir.op2(op.I64_SHL, words, ir.i64(31 - Math.clz32(bytes))));
-      if (!l.insn.mode64) address = ir.op2(op.I64_AND, address, ir.i64(-1, 0));
+    if (immediate) address = l.address();
+    else {
+      const words = ir.op2(op.I64_SHR_S, l.signExtend(bytes, number), ir.i64(Math.log2(width)));
+      const distance = ir.op2(op.I64_SHL, words, ir.i64(Math.log2(bytes)));
+      address = l.inOperandSegment(l.cutAddress(ir.op2(op.I64_ADD, l.offset(), distance)));
     }
     value = l.load(bytes, address, forWrite);
   } else value = l.get(0);

@@ -24,7 +24,6 @@ import {
   gprOffset,
   S_X87,
   S_XMM,
-  S_ZERO,
   SEGMENT_BASE,
   segmentOffset,
 } from '../state.ts';
@@ -242,10 +241,14 @@ export class Lifter {
     }
     let disp = ir.i64(insn.dispLow, insn.dispHigh);
     if (insn.ripRelative) disp = ir.op2(op.I64_ADD, ir.i64(this.nextLow, this.nextHigh), disp);
-    sum = sum === 0 ? disp : ir.op2(op.I64_ADD, sum, disp);
-    if (insn.addressSize === 4) sum = ir.op2(op.I64_AND, sum, ir.i64(-1, 0));
-    else if (insn.addressSize === 2) sum = ir.op2(op.I64_AND, sum, ir.i64(0xffff, 0));
-    return sum;
+    return this.cutAddress(sum === 0 ? disp : ir.op2(op.I64_ADD, sum, disp));
+  }
+
+  /** Cuts an offset (i64) to the instruction's address size. */
+  cutAddress(offset: number): number {
+    const { ir, insn } = this;
+    if (insn.addressSize === 8) return offset;
+    return ir.op2(op.I64_AND, offset, ir.i64(insn.addressSize === 4 ? -1 : 0xffff, 0));
   }
 
   /** `offset` in the segment of the memory operand as a linear address. */
@@ -425,7 +428,8 @@ export function registerOffset(mode: string, n: number, high: boolean): number {
       return segmentOffset(n);
     case 'C':
     case 'D':
-      return S_ZERO;
+      // Helpers want the number; it goes as that of a general register.
+      return gprOffset(n);
     default:
       return high && n >= 4 && n < 8 ? gprOffset(n - 4) + 1 : gprOffset(n);
   }

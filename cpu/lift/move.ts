@@ -82,10 +82,8 @@ export const moves: Record<string, (l: Lifter) => void> = {
   CWD: (l) => signInto(l, true),
   XLAT: (l) => {
     const { ir } = l;
-    const { addressSize } = l.insn;
     const al = ir.op1(op.I64_EXTEND_I32_U, l.register(1, RAX));
-    let offset = ir.op2(op.I64_ADD, l.register(8, RBX), al);
-    if (addressSize !== 8) offset = ir.op2(op.I64_AND, offset, ir.i64(addressSize === 4 ? -1 : 0xffff, 0));
+    const offset = l.cutAddress(ir.op2(op.I64_ADD, l.register(8, RBX), al));
     l.setRegister(1, RAX, l.load(1, l.inOperandSegment(offset)));
   },
   LAHF: (l) => {

@@ -152,6 +152,7 @@ export class Mmu {
     if (!(error instanceof GuestFault)) throw error;
     this.fault.vector = error.vector;
     this.fault.errorCode = error.errorCode;
+    this.fault.notCanonical = error.notCanonical;
     this.fault.addressLow = error.addressLow;
     this.fault.addressHigh = error.addressHigh;
     return 1;

@@ -2,7 +2,7 @@
  * The page walker (Intel SDM vol. 3A ch. 4): linear → physical for no paging, 32-bit, PAE and 4-level paging, with
  * permissions and accessed/dirty bits. Results stand in `walked`; faults are thrown.
  */
-import { PF_FETCH, PF_PRESENT, PF_RESERVED, PF_USER, PF_WRITE, raise, raisePageFault, VECTOR_GP } from '../fault.ts';
+import { PF_FETCH, PF_PRESENT, PF_RESERVED, PF_USER, PF_WRITE, raiseNotCanonical, raisePageFault } from '../fault.ts';
 import { RAM_BASE, S_CR0, S_CR3, S_CR4, S_EFER, S_RFLAGS } from '../state.ts';
 
 export const ACCESS_READ = 0;
@@ -70,7 +70,7 @@ export function walk(c: WalkContext, low: number, high: number, access: number):
   }
   const cr4 = i32[S_CR4 >> 2];
   const long = i32[S_EFER >> 2] & EFER_LMA;
-  if (long && high !== (high << 16) >> 16) raise(VECTOR_GP, 0);
+  if (long && high !== (high << 16) >> 16) raiseNotCanonical(low, high);
   if (!(cr4 & CR4_PAE)) walk32(c, low, access, cr0, cr4);
   else walkPae(c, low, high, access, cr0, cr4, long !== 0);
 }

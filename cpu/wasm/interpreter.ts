@@ -441,6 +441,9 @@ function runBody(): Uint8Array {
   out.byte(wasm.RETURN);
   out.byte(wasm.END); // $fault
   storeRip(out);
+  out.i32Const(0);
+  out.localGet(OP);
+  out.storeSized(state.S_FAULT_OP, 4);
   exit(out, EXIT_EXCEPTION);
   out.byte(wasm.END); // $jump
   out.i32Const(0);

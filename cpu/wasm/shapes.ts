@@ -42,6 +42,10 @@ const auxOf = Uint8Array.from(rows, (row) =>
   STACK_ROWS.has(row.mnemonic) ? 1 : ADDRESS_ROWS.has(row.mnemonic) ? 2 : 0,
 );
 const hasRmOperand = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => 'EWQM'.includes(mode))));
+/** BT and its kin with the bit number in a register: it moves the address, which wraps at the address size. */
+const isBitString = Uint8Array.from(rows, ({ mnemonic, operands }) =>
+  Number(/^BT[SRC]?$/.test(mnemonic) && operands[1].mode === 'G'),
+);
 const isString = Uint8Array.from(rows, (row) => Number(STRING_ROWS.has(row.mnemonic)));
 
 /** Index of `insn`'s variant within its row. */
@@ -59,6 +63,7 @@ const handlers = new Uint16Array(rows.length * VARIANTS);
 
 /** The handler that executes `insn`; H_HELPER when it has no definition of its own. */
 export function handlerOf(insn: Insn): number {
+  if (isBitString[insn.row] && insn.mod !== 3 && insn.addressSize !== 8) return H_HELPER;
   if (isString[insn.row] && (insn.rep !== 0 || insn.addressSize !== 8)) return H_HELPER;
   return handlers[insn.row * VARIANTS + variantOf(insn)] || H_HELPER;
 }

@@ -24,7 +24,9 @@ import {
   S_X87,
   S_XMM,
   SEGMENT_BASE,
+  SEGMENT_LDTR,
   SEGMENT_SELECTOR,
+  SEGMENT_TR,
   segmentOffset,
 } from '../../cpu/state.ts';
 import { cacheSegment } from '../../cpu/system/descriptors.ts';
@@ -68,6 +70,7 @@ const KERNEL_HIGH = 0xffff8000;
 
 const HLT = 0xf4;
 const KERNEL_CS = 0x10;
+const TSS_LIMIT = 0x67;
 /** The segments as Linux has them: selector, low and high half of the descriptor. */
 const DESCRIPTORS: readonly (readonly [number, number, number])[] = [
   [0x08, 0x0000ffff, 0x00cf9b00],
@@ -160,6 +163,7 @@ export class Emulator implements Executor {
     }
     const high = BigInt(KERNEL_HIGH) << 32n;
     view.setBigUint64(TSS + 4, high + BigInt(KERNEL_STACK), true);
+    view.setUint16(TSS + 0x66, TSS_LIMIT + 1, true); // no I/O permission bitmap
     for (let vector = 0; vector < 256; vector++) {
       const handler = high + BigInt(HANDLERS + vector);
       const dpl = vector === 3 || vector === 4 || vector === 0x80 ? 0xee00n : 0x8e00n;
@@ -264,7 +268,8 @@ export class Emulator implements Executor {
     };
     table(S_GDTR, GDT, 0x7f);
     table(S_IDTR, IDT, 0xfff);
-    setSegment(cpu, 7, 0x40, TSS, 0x67, 0x8b00, KERNEL_HIGH | 0);
+    setSegment(cpu, SEGMENT_TR, 0x40, TSS, TSS_LIMIT, 0x8b00, KERNEL_HIGH | 0);
+    setSegment(cpu, SEGMENT_LDTR, 0, 0, 0, 0);
     for (let n = 0; n < 6; n++) {
       const selector = state.segments[n];
       const known = DESCRIPTORS.find(([known]) => known === selector);

@@ -4,7 +4,7 @@
  */
 import { ATTR_MMX, ATTR_REP, ATTR_X87, type OpcodeRow } from '../../cpu/isa/table.ts';
 import { type CaseBuilder, RAX, RBP, RBX, RCX, RDI, RDX, RSI } from './builder.ts';
-import { STATE_SIZE } from './case.ts';
+import { RSP, STATE_SIZE } from './case.ts';
 import type { Choices, Encoded } from './encode.ts';
 import { randomMxcsr, randomSse, randomX87 } from './fpstate.ts';
 import { CODE, CS32, CS64, DS, STACK } from './layout.ts';
@@ -100,7 +100,11 @@ export function prepare(builder: CaseBuilder, row: OpcodeRow): Choices {
     case 'PUSH':
     case 'PUSHA':
     case 'PUSHF':
+      builder.useStack();
+      return {};
     case 'CALL':
+      // Vendors differ in which fault comes first, the stack's or that of a target that is not canonical.
+      if (modes[0] === 'E') builder.prefer(RSP, BigInt(STACK.address + STACK.length / 2 + rng.below(64)));
       builder.useStack();
       return {};
     case 'CALLF':
