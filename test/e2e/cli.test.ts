@@ -1,0 +1,254 @@
+/** The built program as its user meets it: output, exit status, signals, terminal. */
+
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { VERSION } from '../../vmm/version.ts';
+import { GUESTS } from './tiny-guests.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const program = join(root, 'bin', 'tsvmm');
+const directory = mkdtempSync(join(tmpdir(), 'tsvmm-'));
+
+beforeAll(() => {
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts', 'build.mjs')], { encoding: 'utf8' });
+  expect(status, stderr).toBe(0);
+}, 120_000);
+
+function kernelFile(name: keyof typeof GUESTS): string {
+  const path = join(directory, name);
+  writeFileSync(path, GUESTS[name]);
+  return path;
+}
+
+function run(argv: readonly string[], input = '') {
+  return spawnSync(program, argv, { encoding: 'utf8', input, timeout: 20_000 });
+}
+
+const runGuest = (name: keyof typeof GUESTS, ...argv: readonly string[]) =>
+  run(['-kernel', kernelFile(name), '-m', '16M', ...argv]);
+
+/** A running guest; `output` grows. */
+function start(name: keyof typeof GUESTS, ...argv: readonly string[]) {
+  const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(
+    program,
+    ['-kernel', kernelFile(name), '-m', '16M', ...argv],
+    { stdio: ['pipe', 'pipe', 'pipe'] },
+  );
+  const state = { child, output: '', errors: '' };
+  child.stdout.on('data', (bytes) => {
+    state.output += bytes;
+  });
+  child.stderr.on('data', (bytes) => {
+    state.errors += bytes;
+  });
+  const ended = new Promise<{ status: number | null; signal: string | null }>((resolve) => {
+    child.once('close', (status, signal) => resolve({ status, signal }));
+  });
+  return Object.assign(state, { ended });
+}
+
+describe('without a guest', () => {
+  test('-version', () => {
+    expect(run(['-version'])).toMatchObject({ stdout: `tsvmm ${VERSION}\n`, stderr: '', status: 0 });
+    expect(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version).toBe(VERSION);
+  });
+
+  test('-help', () => {
+    const { stdout, status } = run(['-help']);
+    expect(status).toBe(0);
+    expect(stdout).toContain('-kernel file');
+  });
+
+  test.each([
+    [['-foo'], 'tsvmm: -foo: invalid option; -help lists them all\n'],
+    [['-kernel', '/no/such'], "tsvmm: could not open kernel file '/no/such': no such file or directory\n"],
+    [['-kernel', program], /^tsvmm: cannot boot '.*': not a kernel: neither Linux.*\n$/],
+    [['-kernel', '/dev/null'], /not a regular file\n$/],
+    [['-kernel', 'x', '-m', '64\nG'], /^tsvmm: [^\n]*\n$/],
+    [
+      ['-kernel', 'x', '-device', 'virtio-9p-pci,fsdev=f,mount_tag=t'],
+      'tsvmm: -device virtio-9p-pci: not supported yet\n',
+    ],
+    [['-kernel', 'x', '-nic', 'tap,ifname=no_such_tap0'], /^tsvmm: [^\n]*\n$/],
+  ])('%s is one line and status 1', (argv, message) => {
+    const { stdout, stderr, status } = run(argv);
+    expect([stdout, status]).toEqual(['', 1]);
+    if (typeof message === 'string') expect(stderr).toBe(message);
+    else expect(stderr).toMatch(message);
+  });
+
+  test('a checkout that was not built says so', () => {
+    const lone = join(directory, 'bin');
+    const result = spawnSync('sh', ['-c', `mkdir -p ${lone} && cp ${program} ${lone} && ${lone}/tsvmm -version`], {
+      encoding: 'utf8',
+    });
+    expect(result.stderr).toMatch(/dist\/tsvmm.js is missing: run 'npm run build'/);
+    expect(result.status).toBe(1);
+  });
+});
+
+describe('how a guest ends', () => {
+  test('power-off: its output, and status 0', () => {
+    expect(runGuest('POWERS_OFF')).toMatchObject({ stdout: 'hello\r\n', stderr: '', status: 0 });
+  });
+
+  test('isa-debug-exit: (v << 1) | 1', () => {
+    expect(runGuest('DEBUG_EXIT', '-device', 'isa-debug-exit,iobase=0x501').status).toBe(0x53);
+  });
+
+  test.each(['RESETS', 'TRIPLE_FAULTS'] as const)('%s with -no-reboot: status 0', (name) => {
+    expect(runGuest(name, '-no-reboot').status).toBe(0);
+  });
+
+  test('reset boots again', async () => {
+    const guest = start('RESETS');
+    await expect.poll(() => guest.output.split('boot\n').length, { timeout: 10_000 }).toBeGreaterThan(3);
+    guest.child.kill('SIGTERM');
+    expect((await guest.ended).status).toBe(0);
+  });
+
+  test('all output of a long print arrives through a slow pipe', () => {
+    const { stdout } = spawnSync(
+      'sh',
+      ['-c', `${program} -m 16M -kernel ${kernelFile('PRINTS_MUCH')} | (sleep 1; wc -c)`],
+      {
+        encoding: 'utf8',
+      },
+    );
+    expect(stdout.trim()).toBe('200000');
+  });
+
+  test('-pidfile is there while it runs', async () => {
+    const pidFile = join(directory, 'pid');
+    const guest = start('HALTS', '-pidfile', pidFile);
+    await expect.poll(() => guest.output, { timeout: 10_000 }).toBe('halt\n');
+    expect(readFileSync(pidFile, 'utf8')).toBe(`${guest.child.pid}\n`);
+    guest.child.kill('SIGTERM');
+    await guest.ended;
+    expect(existsSync(pidFile)).toBe(false);
+  });
+});
+
+describe('signals', () => {
+  test.each([
+    ['SPINS', 'SIGTERM'],
+    ['SPINS', 'SIGINT'],
+    ['SPINS', 'SIGHUP'],
+    ['HALTS', 'SIGTERM'],
+    ['FLOODS', 'SIGTERM'],
+  ] as const)('%s ends soon after %s, with status 0', async (name, signal) => {
+    const guest = start(name);
+    await expect.poll(() => guest.output.length, { timeout: 10_000 }).toBeGreaterThan(0);
+    const sent = performance.now();
+    guest.child.kill(signal);
+    expect(await guest.ended).toEqual({ status: 0, signal: null });
+    // 100 ms is the aim; a busy test machine needs more.
+    expect(performance.now() - sent).toBeLessThan(1000);
+    expect(guest.errors).toMatch(/^tsvmm: terminating on signal \d+\n$/);
+  });
+
+  test('also when nobody reads its output', async () => {
+    const guest = start('FLOODS');
+    guest.child.stdout.pause();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    guest.child.kill('SIGTERM');
+    guest.child.stdout.resume();
+    expect((await guest.ended).status).toBe(0);
+  });
+});
+
+describe('console', () => {
+  test('input from a pipe reaches the guest, and its end ends nothing', async () => {
+    const guest = start('ECHOES', '-display', 'none', '-serial', 'stdio');
+    guest.child.stdin.write('abc');
+    await expect.poll(() => guest.output, { timeout: 10_000 }).toBe('abc');
+    guest.child.stdin.end('dq');
+    expect((await guest.ended).status).toBe(0);
+    expect(guest.output).toBe('abcdq');
+  });
+
+  test('without any input the guest still runs', () => {
+    const { stdout, status } = spawnSync(program, ['-kernel', kernelFile('POWERS_OFF'), '-m', '16M'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    expect([stdout, status]).toEqual(['hello\r\n', 0]);
+  });
+
+  test('Ctrl-A: x ends, c talks to the monitor', async () => {
+    const guest = start('ECHOES', '-nographic');
+    guest.child.stdin.write('ab\x01cinfo status\rstop\rinfo status\rcont\r\x01ccd\x01x');
+    expect((await guest.ended).status).toBe(0);
+    expect(guest.output).toContain('VM status: running\r\n');
+    expect(guest.output).toContain('VM status: paused\r\n');
+    expect(guest.output).toMatch(/tsvmm: Terminated\r\n$/);
+  });
+
+  test('-S waits for cont', async () => {
+    const guest = start('POWERS_OFF', '-S', '-nographic');
+    guest.child.stdin.write('\x01cinfo status\r');
+    await expect.poll(() => guest.output, { timeout: 10_000 }).toContain('VM status: paused (prelaunch)');
+    expect(guest.output).not.toContain('hello');
+    guest.child.stdin.write('cont\r');
+    expect((await guest.ended).status).toBe(0);
+    expect(guest.output).toContain('hello');
+  });
+
+  test('-no-shutdown stops instead of leaving, until quit', async () => {
+    const guest = start('POWERS_OFF', '-no-shutdown', '-nographic');
+    await expect.poll(() => guest.output, { timeout: 10_000 }).toContain('hello');
+    guest.child.stdin.write('\x01cinfo status\rquit\r');
+    expect((await guest.ended).status).toBe(0);
+    expect(guest.output).toContain('VM status: paused (shutdown)');
+  });
+
+  test('a reader that goes away does not end the guest', async () => {
+    const guest = start('FLOODS');
+    await expect.poll(() => guest.output.length, { timeout: 10_000 }).toBeGreaterThan(0);
+    guest.child.stdout.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(guest.child.exitCode).toBeNull();
+    guest.child.kill('SIGTERM');
+    await new Promise((resolve) => guest.child.once('exit', resolve));
+    expect(guest.child.exitCode).toBe(0);
+  });
+});
+
+describe('terminal', () => {
+  /** Runs a shell command line on a terminal of its own, types `keys`, and shows what the terminal's modes are then. */
+  function onTerminal(line: string, keys: string): string {
+    const command = `${line}; echo "status $?"; stty -a`;
+    const feed = `(sleep 1.5; printf '${keys}'; sleep 1) | script -qec '${command}' /dev/null`;
+    return spawnSync('sh', ['-c', feed], { encoding: 'utf8', timeout: 20_000 }).stdout;
+  }
+
+  const COOKED = /^isig icanon iexten echo /m;
+
+  test('is raw for the guest, Ctrl-C included, and as before after a power-off', () => {
+    const text = onTerminal(`${program} -m 16M -nographic -kernel ${kernelFile('ECHOES')}`, 'ab\\003q');
+    expect(text).toMatch(/ab\x03q\s*status 0/);
+    expect(text).toMatch(COOKED);
+  });
+
+  test('is as before after Ctrl-A x', () => {
+    const text = onTerminal(`${program} -m 16M -nographic -kernel ${kernelFile('HALTS')}`, '\\001x');
+    expect(text).toMatch(/tsvmm: Terminated\s*status 0/);
+    expect(text).toMatch(COOKED);
+  });
+
+  test('Ctrl-C ends a guest whose serial port alone has the terminal', () => {
+    const text = onTerminal(`${program} -m 16M -display none -serial stdio -kernel ${kernelFile('SPINS')}`, '\\003');
+    expect(text).toMatch(/spin\s*status 0/);
+    expect(text).toMatch(COOKED);
+  });
+
+  test('is as before after a signal', () => {
+    const line = `timeout --foreground 2 ${program} -m 16M -nographic -kernel ${kernelFile('HALTS')}`;
+    expect(onTerminal(line, '')).toMatch(COOKED);
+  });
+});
