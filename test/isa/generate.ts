@@ -13,7 +13,7 @@ import {
 } from '../../cpu/isa/table.ts';
 import { CaseBuilder, RCX } from './builder.ts';
 import { RFLAGS_FIXED, RFLAGS_IF, type TestCase } from './case.ts';
-import { rowName, testable, untestable } from './coverage.ts';
+import { implemented, rowName, testable, untestable } from './coverage.ts';
 import { decodedRow, type Encoded, encode } from './encode.ts';
 import { randomMmx, randomSse, randomX87 } from './fpstate.ts';
 import { CODE, CS32, CS64 } from './layout.ts';
@@ -130,9 +130,12 @@ function shiftsTooFar(builder: CaseBuilder, row: OpcodeRow, { operandSize, bytes
   return (builder.state.gpr[RCX] & 31n) > 16n;
 }
 
-/** What a sequence must not contain, because it ends there, or because later pointers would be wrong. */
+/**
+ * What a sequence must not contain, because it ends there, because later pointers would be wrong, or because it shows
+ * the x87 instruction pointer, which AMD's CPUs store only while an exception is pending.
+ */
 const NOT_IN_SEQUENCE = new Set(
-  'POPA BOUND DIV IDIV IN OUT INS OUTS CLI STI CLAC STAC ARPL MOV_TO_SREG MOV_FROM_CR MOV_FROM_DR WRFSBASE WRGSBASE XRSTOR FXRSTOR FLDENV FRSTOR LDMXCSR XSAVE XSAVEOPT RCPPS RCPSS RSQRTPS RSQRTSS RDMSR'.split(
+  'POPA BOUND DIV IDIV IN OUT INS OUTS CLI STI CLAC STAC ARPL MOV_TO_SREG MOV_FROM_CR MOV_FROM_DR WRFSBASE WRGSBASE XRSTOR FXSAVE FXRSTOR FLDENV FRSTOR LDMXCSR XSAVE XSAVEOPT RCPPS RCPSS RSQRTPS RSQRTSS RDMSR'.split(
     ' ',
   ),
 );
@@ -140,15 +143,16 @@ const NOT_IN_SEQUENCE = new Set(
 /** The rows of which sequences are made, by the registers they work on. */
 function sequencePool(mode64: boolean): readonly (readonly [readonly OpcodeRow[], number])[] {
   const usable = testable(mode64).filter(
-    (row) => !(row.attributes & (ATTR_END | ATTR_CPL0)) && !NOT_IN_SEQUENCE.has(row.mnemonic),
+    (row) => implemented(row) && !(row.attributes & (ATTR_END | ATTR_CPL0)) && !NOT_IN_SEQUENCE.has(row.mnemonic),
   );
   const groupOf = ({ attributes }: OpcodeRow) => attributes & (ATTR_SSE | ATTR_MMX | ATTR_X87);
-  return [
+  const groups: (readonly [readonly OpcodeRow[], number])[] = [
     [usable.filter((row) => groupOf(row) === 0), 55],
     [usable.filter((row) => groupOf(row) & ATTR_SSE), 22],
     [usable.filter((row) => groupOf(row) === ATTR_MMX), 9],
     [usable.filter((row) => groupOf(row) === ATTR_X87), 14],
   ];
+  return groups.filter(([group]) => group.length > 0);
 }
 
 const pools = { 64: sequencePool(true), 32: sequencePool(false) };
