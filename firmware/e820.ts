@@ -18,8 +18,8 @@ import {
 } from '../vmm/layout.ts';
 import { alignDown, Struct } from './bytes.ts';
 
-export const E820_RAM = 1;
-export const E820_RESERVED = 2;
+const E820_RAM = 1;
+const E820_RESERVED = 2;
 
 export interface E820Entry {
   readonly address: number;

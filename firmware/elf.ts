@@ -9,9 +9,9 @@ import { alignUp, readU64, viewOf } from './bytes.ts';
 
 export const EM_386 = 3;
 export const EM_X86_64 = 62;
-export const PT_LOAD = 1;
-export const PT_NOTE = 4;
-export const PF_X = 1;
+const PT_LOAD = 1;
+const PT_NOTE = 4;
+const PF_X = 1;
 
 const ELF_MAGIC = 0x464c457f;
 const ELFCLASS32 = 1;

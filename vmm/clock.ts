@@ -19,7 +19,7 @@ const TSC_TICKS_PER_NS = 2;
 export const TSC_KHZ = TSC_TICKS_PER_NS * 1e6;
 
 /** The time stamp counter, read without allocating. */
-export class TimeStampCounter {
+class TimeStampCounter {
   /** Both halves as {@link read} left them; int32. */
   low = 0;
   high = 0;

@@ -8,7 +8,7 @@
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
-export const GIB = 1024 * MIB;
+const GIB = 1024 * MIB;
 export const PAGE_SIZE = 4096;
 
 // ── RAM ────────────────────────────────────────────────────────────────────────────────────────────────────────────

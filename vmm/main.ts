@@ -39,11 +39,11 @@ export async function main(argv: readonly string[]): Promise<number> {
         return await runMachine(command.config);
     }
   } catch (error) {
-    if (error instanceof UserError || error instanceof BootError || error instanceof NetBackendError) {
+    if (isUsersError(error)) {
       complain(error.message);
       return STATUS_USER_ERROR;
     }
-    reportInternalError(error);
+    reportInternalError(error, undefined);
     return STATUS_INTERNAL_ERROR;
   }
 }
@@ -63,8 +63,15 @@ async function runMachine(config: MachineConfig): Promise<number> {
   for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) {
     process.on(signal, onSignal);
   }
-  const removePidFile = writePidFile(config.pidFile);
+  // A mistake in a callback of the event loop, where no caller is left to catch it.
+  const onCrash = (error: unknown) => {
+    reportInternalError(error, machine);
+    process.exit(STATUS_INTERNAL_ERROR);
+  };
+  process.on('uncaughtException', onCrash);
+  let removePidFile = () => {};
   try {
+    removePidFile = writePidFile(config.pidFile);
     // Loaded here: `-version` and mistakes in the command line need none of it.
     const { createMachine } = await import('./machine.ts');
     machine = await createMachine(config);
@@ -73,12 +80,14 @@ async function runMachine(config: MachineConfig): Promise<number> {
     }
     return await machine.run();
   } catch (error) {
-    if (machine && !(error instanceof UserError || error instanceof BootError)) {
-      print(STDERR, machine.registers());
+    if (isUsersError(error)) {
+      throw error;
     }
-    throw error;
+    reportInternalError(error, machine);
+    return STATUS_INTERNAL_ERROR;
   } finally {
     removePidFile();
+    process.off('uncaughtException', onCrash);
     for (const signal of Object.keys(SIGNALS)) {
       process.off(signal, onSignal);
     }
@@ -108,11 +117,16 @@ function complain(message: string): void {
   print(STDERR, `tsvmm: ${message.replace(/\s*\n\s*/g, ' ')}\n`);
 }
 
-function reportInternalError(error: unknown): void {
+/** Is it something that the user can put right? */
+function isUsersError(error: unknown): error is Error {
+  return error instanceof UserError || error instanceof BootError || error instanceof NetBackendError;
+}
+
+function reportInternalError(error: unknown, machine: Machine | undefined): void {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   print(
     STDERR,
-    `tsvmm: internal error: ${text}\nThis is a mistake in tsvmm ${VERSION} on Node ${process.version}. Please report it with these lines, the command line and the kernel.\n`,
+    `tsvmm: internal error: ${text}\n${machine?.registers() ?? ''}This is a mistake in tsvmm ${VERSION} on Node ${process.version}. Please report it with these lines, the command line and the kernel.\n`,
   );
 }
 

@@ -1,4 +1,4 @@
-/** The built program as its user meets it: output, exit status, signals, terminal. */
+/** The built program (`npm run build`) as its user meets it: output, exit status, signals, terminal. */
 
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
@@ -6,18 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { VERSION } from '../../vmm/version.ts';
 import { GUESTS } from './tiny-guests.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const program = join(root, 'bin', 'tsvmm');
 const directory = mkdtempSync(join(tmpdir(), 'tsvmm-'));
-
-beforeAll(() => {
-  const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts', 'build.mjs')], { encoding: 'utf8' });
-  expect(status, stderr).toBe(0);
-}, 120_000);
 
 function kernelFile(name: keyof typeof GUESTS): string {
   const path = join(directory, name);
