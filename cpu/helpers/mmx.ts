@@ -116,7 +116,7 @@ function moveFrom(cpu: Cpu, op: number): number {
 }
 
 /** Linear address of rDI in the operand's segment → low, high. */
-function destinationAddress(cpu: Cpu, op: number): void {
+export function destinationAddress(cpu: Cpu, op: number): void {
   const information = info(cpu, op);
   const size = (information >> r.INFO_ADDRESS_SHIFT) & 15;
   read64(cpu, RDI);

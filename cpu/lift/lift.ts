@@ -6,6 +6,11 @@ import type { Lifter } from './lifter.ts';
 import { moves } from './move.ts';
 import { muldiv } from './muldiv.ts';
 import { shifts } from './shift.ts';
+import { sseConversions } from './sse-convert.ts';
+import { sseFloats } from './sse-float.ts';
+import { sseIntegers } from './sse-int.ts';
+import { sseMoves } from './sse-move.ts';
+import { sseShuffles } from './sse-shuffle.ts';
 import { stack } from './stack.ts';
 import { strings } from './string.ts';
 
@@ -17,6 +22,11 @@ const definitions: Record<string, (l: Lifter) => void> = {
   ...moves,
   ...stack,
   ...strings,
+  ...sseMoves,
+  ...sseIntegers,
+  ...sseShuffles,
+  ...sseFloats,
+  ...sseConversions,
 };
 
 const SEGMENT_REGISTERS = new Set(['ES', 'CS', 'SS', 'DS', 'FS', 'GS']);

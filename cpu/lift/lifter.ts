@@ -53,8 +53,8 @@ const TYPE_BYTES: Record<string, number> = {
   '32': 4,
   '64': 8,
   '80': 10,
-  dMb: 1,
-  dMw: 2,
+  RdMb: 1,
+  RdMw: 2,
 };
 
 /** Bytes of operand `k` of `insn`; 0 when the notion makes no sense for it. */
@@ -91,8 +91,8 @@ export function operandBytes(row: OpcodeRow, k: number, insn: Insn): number {
             ? 8
             : 4
         : 4;
-    case 'dMb':
-    case 'dMw':
+    case 'RdMb':
+    case 'RdMw':
       return insn.mod === 3 ? 4 : TYPE_BYTES[type];
     default:
       return TYPE_BYTES[type] ?? 0;
