@@ -3,7 +3,7 @@
  * switch, long mode with IST; double and triple fault.
  */
 import type { Cpu } from '../cpu.ts';
-import { SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS } from '../decode/insn.ts';
+import { SEG_CS, SEG_SS } from '../decode/insn.ts';
 import {
   GuestFault,
   NO_ERROR_CODE,
@@ -15,30 +15,19 @@ import {
   VECTOR_NMI,
   VECTOR_NP,
   VECTOR_PF,
-  VECTOR_SS,
   VECTOR_TS,
 } from '../fault.ts';
 import { setRflags } from '../helpers/flags.ts';
 import { MODE_PROTECTED } from '../mode.ts';
+import { gprOffset, S_CR2, S_IDTR, S_MODE, S_RIP, SEGMENT_BASE, SEGMENT_SELECTOR, segmentOffset } from '../state.ts';
 import {
-  gprOffset,
-  S_CR2,
-  S_IDTR,
-  S_MODE,
-  S_RIP,
-  SEGMENT_ATTR,
-  SEGMENT_BASE,
-  SEGMENT_LIMIT,
-  SEGMENT_SELECTOR,
-  SEGMENT_TR,
-  segmentOffset,
-} from '../state.ts';
-import {
+  baseOf,
   cacheSegment,
   checkStackSegment,
   descriptor,
   dplOf,
   isLong,
+  loadNullStack,
   readDescriptor,
   setDescriptorBits,
   TYPE_ACCESSED,
@@ -46,6 +35,8 @@ import {
   TYPE_CONFORMING,
 } from './descriptors.ts';
 import { ATTR_DB, ATTR_L, ATTR_PRESENT, ATTR_S, currentPrivilegeLevel, updateMode } from './mode-word.ts';
+import { StackCursor } from './stack.ts';
+import { innerStack, readInnerStack, readInterruptStack } from './tss.ts';
 
 const RFLAGS_TF = 0x100;
 const RFLAGS_IF = 0x200;
@@ -64,6 +55,7 @@ const SOURCE_EXTERNAL = 0;
 export const SOURCE_SOFTWARE = 1;
 
 const RSP = gprOffset(4);
+const stack = new StackCursor();
 
 /** Delivers an external interrupt. Faults on the way are delivered in turn. */
 export function deliverInterrupt(cpu: Cpu, vector: number): void {
@@ -161,40 +153,19 @@ function deliverReal(cpu: Cpu, vector: number): void {
   if (vector * 4 + 3 > i32[(S_IDTR + 8) >> 2] >>> 0) raise(vector === VECTOR_GP ? VECTOR_DF : VECTOR_GP);
   const entry = cpu.mmu.readSystem((i32[S_IDTR >> 2] + vector * 4) | 0, 0, 4);
   const cs = segmentOffset(SEG_CS);
-  const stack = new StackWriter(cpu, i32[(segmentOffset(SEG_SS) + SEGMENT_BASE) >> 2], i32[RSP >> 2], 2, 0xffff);
-  stack.push(cpu.rflags & 0xffff);
-  stack.push(cpu.u16[(cs + SEGMENT_SELECTOR) >> 1]);
-  stack.push(i32[S_RIP >> 2] & 0xffff);
-  cpu.u16[RSP >> 1] = stack.pointer;
+  stack.current(cpu);
+  stack.push(2, cpu.rflags);
+  stack.push(2, cpu.u16[(cs + SEGMENT_SELECTOR) >> 1]);
+  stack.push(2, i32[S_RIP >> 2]);
+  stack.commit();
   setRflags(cpu, cpu.rflags & ~(RFLAGS_IF | RFLAGS_TF | 0x40000));
   const selector = entry >>> 16;
   cpu.u16[(cs + SEGMENT_SELECTOR) >> 1] = selector;
   i32[(cs + SEGMENT_BASE) >> 2] = selector << 4;
   i32[S_RIP >> 2] = entry & 0xffff;
   i32[(S_RIP + 4) >> 2] = 0;
+  updateMode(cpu);
   cpu.codeSegmentChanged();
-}
-
-/** Pushes onto a stack that is not yet the current one; the pointer is committed by the caller. */
-class StackWriter {
-  private readonly cpu: Cpu;
-  private readonly base: number;
-  private readonly size: 2 | 4;
-  private readonly mask: number;
-  pointer: number;
-
-  constructor(cpu: Cpu, base: number, pointer: number, size: 2 | 4, mask: number) {
-    this.cpu = cpu;
-    this.base = base;
-    this.pointer = pointer & mask;
-    this.size = size;
-    this.mask = mask;
-  }
-
-  push(value: number): void {
-    this.pointer = (this.pointer - this.size) & this.mask;
-    this.cpu.mmu.writeSystem((this.base + this.pointer) | 0, 0, this.size, value);
-  }
 }
 
 /** Protected mode (SDM vol. 3A 6.12.1). */
@@ -227,47 +198,31 @@ function deliverProtected(cpu: Cpu, vector: number, errorCode: number, source: n
   const rip = i32[S_RIP >> 2];
   if (newCpl < cpl) {
     // The inner stack comes from the TSS.
-    const tr = segmentOffset(SEGMENT_TR);
-    const tss32 = (i32[(tr + SEGMENT_ATTR) >> 2] & 0x800) !== 0;
-    const slot = tss32 ? 4 + newCpl * 8 : 2 + newCpl * 4;
-    const trError = (u16[(tr + SEGMENT_SELECTOR) >> 1] & 0xfffc) | ext;
-    if (slot + (tss32 ? 5 : 3) > i32[(tr + SEGMENT_LIMIT) >> 2] >>> 0) raise(VECTOR_TS, trError);
-    const at = (i32[(tr + SEGMENT_BASE) >> 2] + slot) | 0;
-    const newSp = cpu.mmu.readSystem(at, 0, tss32 ? 4 : 2) | 0;
-    const newSs = cpu.mmu.readSystem((at + (tss32 ? 4 : 2)) | 0, 0, 2);
+    readInnerStack(cpu, newCpl, ext);
+    const newSp = innerStack.low;
+    const newSs = innerStack.selector;
     checkStackSegment(cpu, newSs, newCpl);
     const ssLow = descriptor.low;
     const ssHigh = descriptor.high;
-    const mask = ssHigh & ATTR_DB ? -1 : 0xffff;
-    const base = (ssLow >>> 16) | ((ssHigh & 0xff) << 16) | (ssHigh & 0xff000000);
-    const stack = new StackWriter(cpu, base, newSp, size, mask);
-    stack.push(u16[(ssSegment + SEGMENT_SELECTOR) >> 1]);
-    stack.push(i32[RSP >> 2]);
-    pushFrame(stack, image, csSelector, rip, errorCode);
     setDescriptorBits(cpu, TYPE_ACCESSED);
+    stack.other(cpu, baseOf(ssLow, ssHigh), ssHigh & ATTR_DB ? 4 : 2, newSp, 0);
+    stack.push(size, u16[(ssSegment + SEGMENT_SELECTOR) >> 1]);
+    stack.push(size, i32[RSP >> 2]);
+    pushFrame(size, image, csSelector, rip, errorCode);
     cacheSegment(cpu, SEG_SS, newSs, ssLow, ssHigh | TYPE_ACCESSED);
-    setStackPointer(cpu, stack.pointer, mask);
   } else {
-    const mask = i32[(ssSegment + SEGMENT_ATTR) >> 2] & ATTR_DB ? -1 : 0xffff;
-    const stack = new StackWriter(cpu, i32[(ssSegment + SEGMENT_BASE) >> 2], i32[RSP >> 2], size, mask);
-    pushFrame(stack, image, csSelector, rip, errorCode);
-    setStackPointer(cpu, stack.pointer, mask);
+    stack.current(cpu);
+    pushFrame(size, image, csSelector, rip, errorCode);
   }
+  stack.commit();
   enter(cpu, selector, newCpl, codeLow, codeHigh, offset, 0, type === GATE_INT16 || type === GATE_INT32);
 }
 
-function pushFrame(stack: StackWriter, flags: number, cs: number, rip: number, errorCode: number): void {
-  stack.push(flags);
-  stack.push(cs);
-  stack.push(rip);
-  if (errorCode !== NO_ERROR_CODE) stack.push(errorCode);
-}
-
-function setStackPointer(cpu: Cpu, pointer: number, mask: number): void {
-  if (mask === -1) {
-    cpu.i32[RSP >> 2] = pointer;
-    cpu.i32[(RSP + 4) >> 2] = 0;
-  } else cpu.u16[RSP >> 1] = pointer;
+function pushFrame(size: number, flags: number, cs: number, rip: number, errorCode: number): void {
+  stack.push(size, flags);
+  stack.push(size, cs);
+  stack.push(size, rip);
+  if (errorCode !== NO_ERROR_CODE) stack.push(size, errorCode);
 }
 
 /** Checks the handler's code segment, left in `descriptor`. @returns its DPL. */
@@ -329,45 +284,22 @@ function deliverLong(cpu: Cpu, vector: number, errorCode: number, source: number
   let pointerHigh = i32[(RSP + 4) >> 2];
   const changed = newCpl < cpl;
   if (ist !== 0 || changed) {
-    const slot = ist !== 0 ? 0x1c + ist * 8 : 4 + newCpl * 8;
-    const tr = segmentOffset(SEGMENT_TR);
-    if (slot + 7 > i32[(tr + SEGMENT_LIMIT) >> 2] >>> 0)
-      raise(VECTOR_TS, (u16[(tr + SEGMENT_SELECTOR) >> 1] & 0xfffc) | ext);
-    const sum = (i32[(tr + SEGMENT_BASE) >> 2] >>> 0) + slot;
-    const baseHigh = (i32[(tr + SEGMENT_BASE + 4) >> 2] + (sum > 0xffffffff ? 1 : 0)) | 0;
-    pointerLow = cpu.mmu.readSystem(sum | 0, baseHigh, 4) | 0;
-    pointerHigh = cpu.mmu.readSystem((sum + 4) | 0, baseHigh, 4) | 0;
-    if (pointerHigh !== (pointerHigh << 16) >> 16) raise(VECTOR_SS, ext);
+    if (ist !== 0) readInterruptStack(cpu, ist, ext);
+    else readInnerStack(cpu, newCpl, ext);
+    pointerLow = innerStack.low;
+    pointerHigh = innerStack.high;
   }
-  const ss = segmentOffset(SEG_SS);
-  const frame: [number, number][] = [
-    [u16[(ss + SEGMENT_SELECTOR) >> 1], 0],
-    [i32[RSP >> 2], i32[(RSP + 4) >> 2]],
-    [flagsImage(cpu, vector, source), 0],
-    [u16[(segmentOffset(SEG_CS) + SEGMENT_SELECTOR) >> 1], 0],
-    [i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2]],
-  ];
-  if (errorCode !== NO_ERROR_CODE) frame.push([errorCode, 0]);
-  pointerLow &= ~15;
-  for (const [valueLow, valueHigh] of frame) {
-    if (pointerLow >>> 0 < 8) pointerHigh--;
-    pointerLow = (pointerLow - 8) | 0;
-    if (pointerHigh !== (pointerHigh << 16) >> 16) raise(VECTOR_SS, ext);
-    cpu.mmu.writeSystem(pointerLow, pointerHigh, 4, valueLow);
-    cpu.mmu.writeSystem((pointerLow + 4) | 0, pointerHigh, 4, valueHigh);
-  }
-  if (changed) {
-    // A null SS with the new privilege level.
-    const at = segmentOffset(SEG_SS);
-    u16[(at + SEGMENT_SELECTOR) >> 1] = newCpl;
-    i32[(at + SEGMENT_ATTR) >> 2] = newCpl << 13;
-  }
-  i32[RSP >> 2] = pointerLow;
-  i32[(RSP + 4) >> 2] = pointerHigh;
-  const offset = (low & 0xffff) | (high & 0xffff0000);
   if (upper !== (upper << 16) >> 16) raise(VECTOR_GP, ext);
+  const ss = segmentOffset(SEG_SS);
+  stack.other(cpu, 0, 8, pointerLow & ~15, pointerHigh);
+  stack.push(8, u16[(ss + SEGMENT_SELECTOR) >> 1]);
+  stack.push(8, i32[RSP >> 2], i32[(RSP + 4) >> 2]);
+  stack.push(8, flagsImage(cpu, vector, source));
+  stack.push(8, u16[(segmentOffset(SEG_CS) + SEGMENT_SELECTOR) >> 1]);
+  stack.push(8, i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2]);
+  if (errorCode !== NO_ERROR_CODE) stack.push(8, errorCode);
+  if (changed) loadNullStack(cpu, newCpl);
+  stack.commit();
+  const offset = (low & 0xffff) | (high & 0xffff0000);
   enter(cpu, selector, newCpl, codeLow, codeHigh, offset, upper, type === GATE_INT32);
 }
-
-/** Data segments, for callers that reload them. */
-export const DATA_SEGMENTS = [SEG_ES, SEG_DS, SEG_FS, SEG_GS];

@@ -15,7 +15,7 @@ import {
   SEGMENT_SELECTOR,
   segmentOffset,
 } from '../state.ts';
-import { ATTR_DB, ATTR_PRESENT, ATTR_S, currentPrivilegeLevel, EFER_LMA } from './mode-word.ts';
+import { ATTR_DB, ATTR_DPL_SHIFT, ATTR_PRESENT, ATTR_S, currentPrivilegeLevel, EFER_LMA } from './mode-word.ts';
 
 /** Type bits of code and data descriptors, at their places in the second dword. */
 export const TYPE_ACCESSED = 1 << 8;
@@ -109,6 +109,14 @@ export function updateChecked(cpu: Cpu, n: number): void {
   const usable = (attributes & ATTR_PRESENT) !== 0;
   const plain = code ? n === SEG_CS : (attributes & (TYPE_WRITABLE | TYPE_EXPAND_DOWN)) === TYPE_WRITABLE;
   cpu.i32[(at + SEGMENT_CHECKED) >> 2] = flat && usable && plain ? 0 : 1;
+}
+
+/** The null stack segment that a change to inner ring `cpl` leaves in long mode. */
+export function loadNullStack(cpu: Cpu, cpl: number): void {
+  const at = segmentOffset(SEG_SS);
+  cpu.u16[(at + SEGMENT_SELECTOR) >> 1] = cpl;
+  cpu.i32[(at + SEGMENT_ATTR) >> 2] = cpl << ATTR_DPL_SHIFT;
+  cpu.i32[(at + SEGMENT_CHECKED) >> 2] = 1;
 }
 
 /** Loads a null selector: an unusable segment; in long mode FS and GS keep their base. */
