@@ -66,6 +66,7 @@ export class BlockCache {
   private readonly blocks = new Map<number, Block>();
   private readonly byPage = new Map<number, Set<Block>>();
   private readonly bytes = new Uint8Array(64);
+  counters = { decoded: 0, insns: 0, lookups: 0, dropped: 0 };
   private arena = S_OPS;
   /** Executions after which a block is reported as hot. */
   hotThreshold = 0x7fffffff;
@@ -126,6 +127,7 @@ export class BlockCache {
    */
   lookup(ripLow: number, ripHigh: number, mode: number): Block {
     const { i32 } = this;
+    this.counters.lookups++;
     const key = (ripLow >>> 0) * 4096 + (mode & 0xfff);
     const linearLow = this.linear(ripLow, mode);
     const linearHigh = codeSize(mode) === 8 ? ripHigh : 0;
@@ -178,6 +180,7 @@ export class BlockCache {
     address: number,
   ): Block {
     const { mmu, insn, writer } = this;
+    this.counters.decoded++;
     const code = codeSize(mode);
     const stack = stackSize(mode);
     const head = this.arena;
@@ -272,6 +275,7 @@ export class BlockCache {
 
   /** Forgets a block. Its records may be running: they now lead back to the dispatcher. */
   private drop(block: Block): void {
+    this.counters.dropped++;
     for (let at = block.op; at < block.end; at += r.RECORD_SIZE) {
       // The head, and helpers that have just called us, are never entered again; all else looks RIP up anew.
       this.u16[(at + r.R_HANDLER) >> 1] = H_STALE;

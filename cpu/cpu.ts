@@ -87,6 +87,9 @@ export interface CpuOptions {
   hotThreshold?: number;
 }
 
+/** Executions after which translating a block pays (bench/RESULTS.md). */
+export const HOT_THRESHOLD = 1000;
+
 /** Why `run` returned. */
 export const STOP_BUDGET = 0;
 export const STOP_HALT = 1;
@@ -126,6 +129,7 @@ export class Cpu {
   halted = false;
   /** A triple fault stopped the processor. */
   shutdown = false;
+  stats = { exits: new Array(16).fill(0), helps: 0, slowLoads: 0, slowStores: 0 };
   /** Instructions executed since the start (double). */
   instructions = 0;
 
@@ -146,9 +150,9 @@ export class Cpu {
     const instance = new WebAssembly.Instance(options.core, {
       e: {
         m: this.memory,
-        helper: (op: number) => this.help(op),
-        load: (size: number) => this.mmu.slowLoad(size),
-        store: (size: number) => this.mmu.slowStore(size),
+        helper: (op: number) => (this.stats.helps++, this.help(op)),
+        load: (size: number) => (this.stats.slowLoads++, this.mmu.slowLoad(size)),
+        store: (size: number) => (this.stats.slowStores++, this.mmu.slowStore(size)),
       },
     });
     this.runCore = instance.exports.run as RunFunction;
@@ -237,6 +241,7 @@ export class Cpu {
 
   /** Acts on an exit of the core. @returns STOP_*, or -1 to go on. */
   private handle(code: number): number {
+    this.stats.exits[code]++;
     switch (code) {
       case EXIT_MISS:
         this.miss();

@@ -142,8 +142,8 @@ export const TLB_ADDEND = 16;
 export const TLB_NEVER_LOW = -1;
 
 /** Jump cache: JUMP_ENTRIES entries of JUMP_STRIDE bytes, indexed by a hash of RIP. */
-export const S_JUMP_CACHE = 0x20000;
-export const JUMP_ENTRIES = 4096;
+export const S_JUMP_CACHE = 0x140000;
+export const JUMP_ENTRIES = 16384;
 export const JUMP_STRIDE = 32;
 /** Within an entry: i64 RIP, i32 mode word, i32 first operation (0: none), i32 region's table index (0: none), i32
  * side exits of the region. */
@@ -157,7 +157,7 @@ export const JUMP_EXITS = 20;
 export const S_PAGE_FLAGS = 0x40000;
 
 /** Pre-decoded operations (record.ts). */
-export const S_OPS = 0x140000;
+export const S_OPS = 0x1c0000;
 export const S_OPS_END = 0xf00000;
 
 /** Guest RAM: guest physical address 0. */

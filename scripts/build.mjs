@@ -6,14 +6,69 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const bundle = `${root}dist/tsvmm.js`;
 
+/** Runs what vmm/core-module.ts does, now. */
+async function makeCore() {
+  const { outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: ['vmm/core-module.ts'],
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    write: false,
+    logLevel: 'warning',
+  });
+  const directory = mkdtempSync(join(tmpdir(), 'tsvmm-build-'));
+  const file = join(directory, 'core.mjs');
+  writeFileSync(file, outputFiles[0].text);
+  try {
+    return (await import(file)).coreModuleBytes();
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** Puts the finished core into the bundle in place of vmm/core-module.ts. */
+const embedCore = {
+  name: 'embed-core',
+  setup({ onResolve, onLoad }) {
+    onLoad({ filter: /\/vmm\/core-module\.ts$/ }, () => ({
+      contents: "import bytes from 'core:bytes'; export const coreModuleBytes = () => bytes;",
+      loader: 'js',
+    }));
+    onResolve({ filter: /^core:bytes$/ }, ({ path }) => ({ path, namespace: 'core' }));
+    onLoad({ filter: /.*/, namespace: 'core' }, async () => ({ contents: await makeCore(), loader: 'binary' }));
+  },
+};
+
 rmSync(`${bundle}.cache`, { force: true });
+
+// The CPU's core is generated here, so that the program does not carry its generator.
+const generator = await build({
+  absWorkingDir: root,
+  stdin: {
+    contents: "export { buildCoreModule } from './cpu/wasm/interpreter.ts';",
+    resolveDir: root,
+    loader: 'ts',
+  },
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  write: false,
+  logLevel: 'warning',
+});
+const { buildCoreModule } = await import(
+  `data:text/javascript;base64,${Buffer.from(generator.outputFiles[0].contents).toString('base64')}`
+);
+mkdirSync(`${root}dist`, { recursive: true });
+writeFileSync(`${root}dist/core.wasm`, buildCoreModule());
+
 await build({
   absWorkingDir: root,
   entryPoints: ['vmm/main.ts'],
@@ -25,7 +80,7 @@ await build({
   banner: { js: '(function (require) { var module = { exports: {} };' },
   footer: { js: 'return module.exports; })' },
   // `import.meta` has no meaning in a function; who needs the bundle's place asks process.argv[1].
-  define: { 'import.meta.url': 'undefined' },
+  define: { 'import.meta.url': 'undefined', CORE_FILE: '"core.wasm"' },
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',

@@ -3,9 +3,8 @@
  * CPU in slices of a few milliseconds and serves devices and the event loop in between.
  */
 
-import { type ApicRegisters, Cpu, STOP_BUDGET, STOP_SHUTDOWN } from '../cpu/cpu.ts';
+import { type ApicRegisters, Cpu, HOT_THRESHOLD, STOP_BUDGET, STOP_SHUTDOWN } from '../cpu/cpu.ts';
 import { RAM_BASE } from '../cpu/state.ts';
-import { buildCoreModule } from '../cpu/wasm/interpreter.ts';
 import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
 import type { LocalApic } from '../devices/apic/local-apic.ts';
 import { MmioBus } from '../devices/mmio-bus.ts';
@@ -19,6 +18,8 @@ import { boot } from './boot.ts';
 import { enterKernel } from './boot-cpu.ts';
 import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
 import { Console } from './console/console.ts';
+import { loadCore } from './core.ts';
+import { coreModuleBytes } from './core-module.ts';
 import { describeCpu } from './cpu-text.ts';
 import { RamGuestMemory } from './guest-memory.ts';
 import { IdleWait, type Pollable, turn } from './idle.ts';
@@ -63,7 +64,7 @@ export class Machine implements MonitorTarget {
   private patience = PATIENCE;
 
   /** @throws UserError when something that the configuration asks for cannot be had */
-  constructor(config: MachineConfig, backends: ReadonlyMap<string, NetBackend>) {
+  constructor(config: MachineConfig, backends: ReadonlyMap<string, NetBackend>, core: WebAssembly.Module) {
     this.config = config;
     this.backends = backends;
     this.console = new Console(config.characters, () => this.quit());
@@ -84,7 +85,11 @@ export class Machine implements MonitorTarget {
     });
     const { localApic } = this.interrupts;
     this.cpu = new Cpu(
-      { ramSize: config.ramSize, core: new WebAssembly.Module(buildCoreModule()) },
+      {
+        ramSize: config.ramSize,
+        core,
+        hotThreshold: config.jit === 'wasm' ? HOT_THRESHOLD : 0,
+      },
       { ports, mmio, interrupts: this.interrupts, tsc, tscKHz: TSC_KHZ, apic: apicRegisters(localApic) },
     );
     this.memory = new RamGuestMemory(this.cpu.memory.buffer, RAM_BASE, config.ramSize, (address, length) =>
@@ -337,6 +342,18 @@ export class Machine implements MonitorTarget {
   }
 
   private close(): void {
+    if (process.env.TSVMM_STATS) {
+      const c = this.cpu.regions?.counters;
+      console.error(
+        JSON.stringify({
+          ms: this.clock.now() / 1e6,
+          instructions: this.cpu.instructions,
+          ...c,
+          ...this.cpu.stats,
+          blocks: this.cpu.blocks.counters,
+        }),
+      );
+    }
     this.console.close(this.patience);
     this.board.close();
     for (const backend of this.backends.values()) {
@@ -369,7 +386,7 @@ function apicRegisters(apic: LocalApic): ApicRegisters {
 export async function createMachine(config: MachineConfig): Promise<Machine> {
   const backends = await openBackends(config.netdevs, config.filterDumps);
   try {
-    return new Machine(config, backends);
+    return new Machine(config, backends, await loadCore());
   } catch (error) {
     for (const backend of backends.values()) {
       backend.close();

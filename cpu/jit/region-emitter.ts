@@ -68,6 +68,8 @@ export class RegionEmitter extends IrEmitter {
   private insnHigh = 0;
   private remaining = 0;
   private readonly stubLocals = new Map<number, number>();
+  /** Address node of the instruction at hand that was checked for writing; 0: none. */
+  private writable = 0;
   /** The node being emitted: state reads before it see the state as it was. */
   private position = 0;
 
@@ -263,6 +265,7 @@ export class RegionEmitter extends IrEmitter {
       this.insnHigh = block.ripHigh;
       this.remaining = count - i;
       this.position = starts[i];
+      this.writable = 0;
       if (steps[i] !== 0) this.step(steps[i], i + 1 < count ? block.instructions[i + 1] : block.endLow, block.ripHigh);
       else {
         const last = i + 1 < count ? starts[i + 1] : end;
@@ -613,7 +616,13 @@ export class RegionEmitter extends IrEmitter {
   private check(node: number, size: number, write: boolean): void {
     const { out, space } = this;
     this.value(node);
+    if (node === this.writable) {
+      // The load of this read-modify-write checked for the store too.
+      out.localSet(ADDRESS);
+      return;
+    }
     out.localTee(ADDRESS);
+    this.writable = write ? node : 0;
     if (space.directLength !== 0) {
       out.i64Const(space.directLow, 0);
       out.byte(op.I64_SUB);
