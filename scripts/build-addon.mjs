@@ -26,7 +26,7 @@ function buildWithNodeGyp() {
   const nodeGyp = process.env.npm_config_node_gyp;
   const nodedir = headersDirectory();
   if (!nodeGyp || !nodedir) return { ok: false, log: 'no node-gyp with headers at hand' };
-  return succeeds(process.execPath, [nodeGyp, 'rebuild', `--nodedir=${nodedir}`]);
+  return succeeds(process.execPath, [nodeGyp, 'configure', 'build', `--nodedir=${nodedir}`]);
 }
 
 function buildWithCompiler() {
