@@ -13,40 +13,6 @@ import { build } from 'esbuild';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const bundle = `${root}dist/tsvmm.js`;
 
-/** Runs what vmm/core-module.ts does, now. */
-async function makeCore() {
-  const { outputFiles } = await build({
-    absWorkingDir: root,
-    entryPoints: ['vmm/core-module.ts'],
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    write: false,
-    logLevel: 'warning',
-  });
-  const directory = mkdtempSync(join(tmpdir(), 'tsvmm-build-'));
-  const file = join(directory, 'core.mjs');
-  writeFileSync(file, outputFiles[0].text);
-  try {
-    return (await import(file)).coreModuleBytes();
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}
-
-/** Puts the finished core into the bundle in place of vmm/core-module.ts. */
-const embedCore = {
-  name: 'embed-core',
-  setup({ onResolve, onLoad }) {
-    onLoad({ filter: /\/vmm\/core-module\.ts$/ }, () => ({
-      contents: "import bytes from 'core:bytes'; export const coreModuleBytes = () => bytes;",
-      loader: 'js',
-    }));
-    onResolve({ filter: /^core:bytes$/ }, ({ path }) => ({ path, namespace: 'core' }));
-    onLoad({ filter: /.*/, namespace: 'core' }, async () => ({ contents: await makeCore(), loader: 'binary' }));
-  },
-};
-
 rmSync(`${bundle}.cache`, { force: true });
 
 // The CPU's core is generated here, so that the program does not carry its generator.

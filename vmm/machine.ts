@@ -19,7 +19,6 @@ import { enterKernel } from './boot-cpu.ts';
 import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
 import { Console } from './console/console.ts';
 import { loadCore } from './core.ts';
-import { coreModuleBytes } from './core-module.ts';
 import { describeCpu } from './cpu-text.ts';
 import { RamGuestMemory } from './guest-memory.ts';
 import { IdleWait, type Pollable, turn } from './idle.ts';
