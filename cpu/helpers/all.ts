@@ -1,19 +1,23 @@
 /** All helpers, by row of the opcode table. */
+import './bit-field.ts';
 import './bit-test.ts';
 import './branch.ts';
+import './cache.ts';
+import './cmpxchg.ts';
+import './control.ts';
+import './decimal.ts';
+import './descriptor-tables.ts';
 import './divide.ts';
+import './far.ts';
+import './frame.ts';
 import './interrupt.ts';
+import './iret.ts';
 import './mmx.ts';
 import './mmx-convert.ts';
-import './x87.ts';
-import './x87-fxsave.ts';
-import './control.ts';
-import './descriptor-tables.ts';
-import './far.ts';
-import './iret.ts';
 import './popf.ts';
 import './port.ts';
 import './processor.ts';
+import './random.ts';
 import './segment.ts';
 import './sse-alignment.ts';
 import './sse-convert.ts';
@@ -21,6 +25,10 @@ import './sse-float.ts';
 import './sse-rare.ts';
 import './sse-string.ts';
 import './string.ts';
+import './syscall.ts';
+import './x87.ts';
+import './x87-fxsave.ts';
+import './xsave.ts';
 import { type Helper, helpersByRow } from './registry.ts';
 
 export function allHelpers(): (Helper | undefined)[] {

@@ -5,7 +5,7 @@ import { CC_EXPLICIT, CC_SUB, S_CC_A, S_CC_B, S_CC_OP, S_CC_RES, S_RFLAGS } from
 /** The six status flags. */
 export const STATUS_FLAGS = 0x8d5;
 
-const RFLAGS_TF = 1 << 8;
+export const RFLAGS_TF = 1 << 8;
 export const RFLAGS_IF = 1 << 9;
 export const RFLAGS_DF = 1 << 10;
 export const RFLAGS_IOPL = 3 << 12;

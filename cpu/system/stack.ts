@@ -31,6 +31,12 @@ export class StackCursor {
     this.base = this.size === 8 ? 0 : cpu.i32[(segmentOffset(SEG_SS) + SEGMENT_BASE) >> 2];
   }
 
+  /** The current stack segment, by another register than RSP. */
+  through(cpu: Cpu, register: number): void {
+    this.current(cpu);
+    this.start(cpu, cpu.gprLow(register), cpu.gprHigh(register));
+  }
+
   /** A stack about to become current, written by the processor itself. `size`: its stack-address size. */
   other(cpu: Cpu, base: number, size: number, low: number, high: number): void {
     this.start(cpu, low, high);
@@ -80,6 +86,12 @@ export class StackCursor {
 
   private nextHigh(address: number, high: number): number {
     return address >= -4 && address < 0 ? (high + 1) | 0 : high;
+  }
+
+  /** Checks that a value of `bytes` could be written at the pointer. */
+  touch(bytes: number): void {
+    const offset = this.check(bytes, true);
+    this.cpu.mmu.probe((this.base + offset) | 0, this.size === 8 ? this.high : 0, bytes, true);
   }
 
   /** Upper half of the last popped value. */
