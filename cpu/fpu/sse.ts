@@ -84,14 +84,17 @@ function storeResult(lane: number, double: boolean): void {
   }
 }
 
-/** An unmasked exception of one lane before computing keeps every lane from being computed (SDM vol. 1, 11.5.3). */
-function settle(): void {
-  if (fp.unmasked(PRE_COMPUTATION)) fp.flags &= PRE_COMPUTATION;
+/**
+ * An unmasked exception of one lane before computing keeps every lane from being computed (SDM vol. 1, 11.5.3).
+ * @param earlier exceptions of steps that were computed before.
+ */
+function settle(earlier = 0): void {
+  if (fp.unmasked(PRE_COMPUTATION)) fp.flags &= PRE_COMPUTATION | earlier;
 }
 
 /** Writes the first `words` of `result`, if no exception is unmasked. @returns the exceptions raised. */
-function commit(mem: Int32Array, dst: number, words: number): number {
-  settle();
+function commit(mem: Int32Array, dst: number, words: number, earlier = 0): number {
+  settle(earlier);
   if (!fp.unmasked(0x3f)) for (let i = 0; i < words; i++) mem[dst + i] = result[i];
   return fp.flags;
 }
@@ -368,18 +371,20 @@ export function sseDotProduct(
   settle();
   if (fp.unmasked(0x3f)) return fp.flags;
   products.set(result);
+  let earlier = fp.flags;
   addProducts(0, 1, double);
   if (!double) {
     addProducts(2, 3, double);
-    settle();
+    settle(earlier);
     if (fp.unmasked(0x3f)) return fp.flags;
+    earlier = fp.flags;
     addProducts(0, 2, double);
   }
   for (let i = 0; i < 4; i++) {
     const lane = double ? i >> 1 : i;
     result[i] = imm & (1 << lane) ? products[double ? i & 1 : 0] : 0;
   }
-  return commit(mem, dst, 4);
+  return commit(mem, dst, 4, earlier);
 }
 
 /** products[i] += products[j], lanes. */
