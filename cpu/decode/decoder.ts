@@ -77,6 +77,7 @@ const registersOf = Uint16Array.from(rows, (row) => {
   if (modes.includes('C')) return CONTROLS;
   return modes.includes('D') ? DEBUGS : 0xffff;
 });
+const usesVvvv = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'B')));
 const namesSegment = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'S')));
 
 let bytes: Uint8Array = new Uint8Array(0);
@@ -181,7 +182,7 @@ export function decode(insn: Insn, code: Uint8Array, start: number, codeSize: nu
       rex |= (last >> 4) & 8;
     }
     if (!mode64) rex = 0x40;
-    vvvv = (~last >> 3) & (mode64 ? 15 : 7);
+    vvvv = (~last >> 3) & 15;
     if (last & 4) invalid = true; // VEX.L = 1 would be a 256-bit form
     prefix = 1 << (last & 3); // NP, 66, F3, F2
     if (select === 2) map = MAP_VEX_0F38;
@@ -198,7 +199,7 @@ export function decode(insn: Insn, code: Uint8Array, start: number, codeSize: nu
   insn.lock = lock;
   insn.mode64 = mode64;
   insn.stackSize = stackSize;
-  insn.vvvv = vvvv;
+  insn.vvvv = mode64 ? vvvv : vvvv & 7;
   insn.addressSize = mode64 ? (has67 ? 4 : 8) : has67 ? 6 - codeSize : codeSize;
   insn.base = NO_REGISTER;
   insn.index = NO_REGISTER;
@@ -223,6 +224,8 @@ export function decode(insn: Insn, code: Uint8Array, start: number, codeSize: nu
     insn.modrm = modrm;
     insn.mod = modrm >> 6;
     insn.reg = ((modrm >> 3) & 7) | ((rex & 4) << 1);
+    // MOV of control and debug registers: ModRM.mod is ignored, the operand is a register.
+    if (map === MAP_0F && (opcode & 0xfc) === 0x20) insn.mod = 3;
   }
 
   let row = ENTRY_UD;
@@ -238,6 +241,7 @@ export function decode(insn: Insn, code: Uint8Array, start: number, codeSize: nu
     if (key === 0x90 && (rex & 1) === 0) continue;
     break;
   }
+  if (map >= MAP_VEX_0F38 && vvvv !== 0 && !usesVvvv[row]) invalid = true;
   if (invalid) row = ENTRY_UD;
   const attributes = attributesOf[row];
 

@@ -159,7 +159,7 @@ function parseRow(line: string, map: number, index: number): OpcodeRow {
     modrmMask |= 0xc0;
     modrmValue |= 0xc0;
   }
-  if (mod === 'm') attributes |= ATTR_MEM_ONLY;
+  if (mod === 'm' || operandList.some((o) => o.mode === 'M')) attributes |= ATTR_MEM_ONLY;
   const isX87 = map === MAP_1BYTE && (Number.parseInt(opcodeText, 16) & 0xf8) === 0xd8;
   if (isX87 || modrmMask || mod || map >= MAP_0F38 || operandList.some((o) => MODRM_MODES.includes(o.mode)))
     attributes |= ATTR_MODRM;

@@ -98,8 +98,7 @@ function shapeInsn(row: OpcodeRow, variant: number): Insn | undefined {
   if (sizes === BY_REX_W && size === 2) return undefined;
   if (aux !== 8 && auxOf[row.index] === 0) return undefined;
   if (memory && !hasRmOperand[row.index]) return undefined;
-  const memoryOnly = attributes & ATTR_MEM_ONLY || row.operands.some(({ mode }) => mode === 'M');
-  if (!memory && memoryOnly) return undefined;
+  if (!memory && attributes & ATTR_MEM_ONLY) return undefined;
   if (memory && (row.modrmMask & 0xc0) === 0xc0) return undefined;
   const legacy = auxOf[row.index] === 1 && aux !== 8;
   if (legacy && attributes & ATTR_O64) return undefined;

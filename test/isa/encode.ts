@@ -211,7 +211,7 @@ class Encoder {
     this.reg = reg;
     if (reg & 8) this.rex |= REX_R;
     const registerOnly = (row.modrmMask & 0xc0) === 0xc0 || 'UNR'.includes(rmOperand?.mode ?? 'U');
-    const memoryOnly = row.attributes & ATTR_MEM_ONLY || rmOperand?.mode === 'M';
+    const memoryOnly = row.attributes & ATTR_MEM_ONLY;
     if (memoryOnly || (!registerOnly && rng.chance(50))) {
       const size = operandBytes(rmOperand?.type ?? '', this.operandSize);
       const { address, linear } = builder.address(size);
