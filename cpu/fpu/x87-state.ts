@@ -64,6 +64,16 @@ const PRECISIONS: readonly Format[] = [EXTENDED_24, EXTENDED, EXTENDED_53, EXTEN
 
 export class X87State {
   readonly layout: X87Layout;
+  /** The layout as indices into `u16` (`fcwAt` …) and `i32` (`fipAt`, `fdpAt`), at hand in every instruction. */
+  private readonly fcwAt: number;
+  private readonly fswAt: number;
+  private readonly ftwAt: number;
+  private readonly fopAt: number;
+  private readonly fcsAt: number;
+  private readonly fdsAt: number;
+  private readonly fipAt: number;
+  private readonly fdpAt: number;
+  private readonly registersAt: number;
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly i32: Int32Array;
@@ -98,6 +108,15 @@ export class X87State {
   /** @param buffer the state block's buffer (may be shared). */
   constructor(buffer: ArrayBufferLike, layout: X87Layout) {
     this.layout = layout;
+    this.fcwAt = layout.fcw >> 1;
+    this.fswAt = layout.fsw >> 1;
+    this.ftwAt = layout.ftw;
+    this.fopAt = layout.fop >> 1;
+    this.fcsAt = layout.fcs >> 1;
+    this.fdsAt = layout.fds >> 1;
+    this.fipAt = layout.fip >> 2;
+    this.fdpAt = layout.fdp >> 2;
+    this.registersAt = layout.registers >> 2;
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.i32 = new Int32Array(buffer);
@@ -108,31 +127,36 @@ export class X87State {
 
   /** Takes the working copies from the state block. */
   fetch(): void {
-    this.cw = this.u16[this.layout.fcw >> 1];
-    this.sw = this.u16[this.layout.fsw >> 1];
-    this.tw = this.u8[this.layout.ftw];
-    this.fop = this.u16[this.layout.fop >> 1];
+    this.cw = this.u16[this.fcwAt];
+    this.sw = this.u16[this.fswAt];
+    this.tw = this.u8[this.ftwAt];
+    this.fop = this.u16[this.fopAt];
+  }
+
+  /** Is an unmasked exception pending? */
+  get pending(): boolean {
+    return (this.u16[this.fswAt] & SW_ES) !== 0;
   }
 
   /** Puts the working copies into the state block, with ES and B saying whether an unmasked exception is pending. */
   commit(): void {
     this.summarize();
-    this.u16[this.layout.fcw >> 1] = this.cw;
-    this.u16[this.layout.fsw >> 1] = this.sw;
-    this.u8[this.layout.ftw] = this.tw;
-    this.u16[this.layout.fop >> 1] = this.fop;
+    this.u16[this.fcwAt] = this.cw;
+    this.u16[this.fswAt] = this.sw;
+    this.u8[this.ftwAt] = this.tw;
+    this.u16[this.fopAt] = this.fop;
   }
 
   /** Records the instruction in FIP and FOP, and its memory operand in FDP. */
   record(opcode: number, modrm: number): void {
     this.fop = ((opcode & 7) << 8) | modrm;
-    this.i32[this.layout.fip >> 2] = this.ipLo;
-    this.i32[(this.layout.fip >> 2) + 1] = this.ipHi;
-    this.u16[this.layout.fcs >> 1] = this.cs;
+    this.i32[this.fipAt] = this.ipLo;
+    this.i32[this.fipAt + 1] = this.ipHi;
+    this.u16[this.fcsAt] = this.cs;
     if (modrm >= 0xc0) return;
-    this.i32[this.layout.fdp >> 2] = this.dpLo;
-    this.i32[(this.layout.fdp >> 2) + 1] = this.dpHi;
-    this.u16[this.layout.fds >> 1] = this.ds;
+    this.i32[this.fdpAt] = this.dpLo;
+    this.i32[this.fdpAt + 1] = this.dpHi;
+    this.u16[this.fdsAt] = this.ds;
   }
 
   summarize(): void {
@@ -183,7 +207,7 @@ export class X87State {
 
   /** Word index of ST(i) in `i32`. */
   wordOf(i: number): number {
-    return (this.layout.registers + 16 * ((this.top + i) & 7)) >> 2;
+    return this.registersAt + 4 * ((this.top + i) & 7);
   }
 
   /** z = ST(i), whatever its tag. */

@@ -63,40 +63,40 @@ import {
   storeRegisterQuietly,
   unary,
 } from './x87-operations.ts';
-import { SW_ES, type X87State } from './x87-state.ts';
+import type { X87State } from './x87-state.ts';
 import { f2xm1, fcos, fpatan, fptan, fsin, fsincos, fyl2x, fyl2xp1 } from './x87-transcendental.ts';
 
 /** What one cell of the grid is. */
-export interface X87Form {
+export class X87Form {
   readonly name: string;
   readonly handler: Handler;
   /** Bytes of memory operand read, or written; `ENVIRONMENT` and `WHOLE_STATE` depend on the mode (x87-control.ts). */
-  readonly loads: number;
-  readonly stores: number;
+  loads = 0;
+  stores = 0;
   /** Control instructions leave FIP, FDP, FOP and C1 alone. */
-  readonly control: boolean;
+  control = false;
   /** FNOP, FCMOVcc, FCOMI and the like keep C1 unless the stack faults. */
-  readonly keepsC1: boolean;
+  keepsC1 = false;
   /** Does it wait: report a pending exception before it starts? */
-  readonly waits: boolean;
+  waits = true;
+
+  constructor(name: string, handler: Handler) {
+    this.name = name;
+    this.handler = handler;
+  }
 }
 export const ENVIRONMENT = -1;
 export const WHOLE_STATE = -2;
 
-const form = (name: string, handler: Handler): X87Form => ({
-  name,
-  handler,
-  loads: 0,
-  stores: 0,
-  control: false,
-  keepsC1: false,
-  waits: true,
-});
-const keeping = (name: string, handler: Handler): X87Form => ({ ...form(name, handler), keepsC1: true });
-const loading = (name: string, loads: number, handler: Handler): X87Form => ({ ...form(name, handler), loads });
-const storing = (name: string, stores: number, handler: Handler): X87Form => ({ ...form(name, handler), stores });
-const control = (cell: X87Form): X87Form => ({ ...cell, control: true });
-const noWait = (cell: X87Form): X87Form => ({ ...control(cell), waits: false });
+// All forms are objects of one hidden class: nothing in the way of an instruction depends on which one it is.
+type Properties = Partial<Omit<X87Form, 'name' | 'handler'>>;
+const form = (name: string, handler: Handler, properties: Properties = {}): X87Form =>
+  Object.assign(new X87Form(name, handler), properties);
+const keeping = (name: string, handler: Handler): X87Form => form(name, handler, { keepsC1: true });
+const loading = (name: string, loads: number, handler: Handler): X87Form => form(name, handler, { loads });
+const storing = (name: string, stores: number, handler: Handler): X87Form => form(name, handler, { stores });
+const control = (cell: X87Form): X87Form => Object.assign(cell, { control: true });
+const noWait = (cell: X87Form): X87Form => Object.assign(control(cell), { waits: false });
 
 const subr = reversed(sub);
 const divr = reversed(div);
@@ -328,7 +328,7 @@ export function operandBytes(x: X87State, size: number): number {
 
 /** Is an unmasked exception pending, which the next waiting x87 or MMX instruction has to report? */
 export function pending(x: X87State): boolean {
-  return (x.u16[x.layout.fsw >> 1] & SW_ES) !== 0;
+  return x.pending;
 }
 
 /** Runs a defined instruction; a store takes effect on the state only with `retire`. */
