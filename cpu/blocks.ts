@@ -6,20 +6,13 @@ import { decode, MAX_LENGTH } from './decode/decoder.ts';
 import { Insn } from './decode/insn.ts';
 import { raise, VECTOR_GP } from './fault.ts';
 import { ATTR_END, attributesOf, ENTRY_UD } from './isa/table.ts';
+import { JumpCache } from './jump-cache.ts';
 import type { Mmu } from './mmu/mmu.ts';
 import { codeSize, MODE_ONE, stackSize } from './mode.ts';
 import * as r from './record.ts';
 import {
-  JUMP_ENTRIES,
-  JUMP_EXITS,
-  JUMP_MODE,
-  JUMP_OP,
-  JUMP_REGION,
-  JUMP_RIP,
-  JUMP_STRIDE,
   PAGE_SIZE,
   RAM_BASE,
-  S_JUMP_CACHE,
   S_OPS,
   S_OPS_END,
   S_PAGE_FLAGS,
@@ -52,15 +45,11 @@ export interface Block {
   next: Block | undefined;
 }
 
-/** Byte offset of the jump-cache entry of an address. */
-export function jumpEntry(ripLow: number): number {
-  return S_JUMP_CACHE + ((ripLow ^ (ripLow >>> 12)) & (JUMP_ENTRIES - 1)) * JUMP_STRIDE;
-}
-
 export class BlockCache {
   private readonly mmu: Mmu;
   private readonly i32: Int32Array;
   private readonly u16: Uint16Array;
+  readonly jumps: JumpCache;
   private readonly writer: RecordWriter;
   private readonly insn = new Insn();
   private readonly blocks = new Map<number, Block>();
@@ -81,6 +70,7 @@ export class BlockCache {
     this.mmu = mmu;
     this.i32 = new Int32Array(buffer);
     this.u16 = new Uint16Array(buffer);
+    this.jumps = new JumpCache(this.i32);
     this.writer = new RecordWriter(buffer);
   }
 
@@ -99,17 +89,6 @@ export class BlockCache {
     return first;
   }
 
-  /** Takes region `index` out of the jump cache. */
-  forgetRegion(ripLow: number, index: number): void {
-    const entry = jumpEntry(ripLow) >> 2;
-    if (this.i32[entry + (JUMP_REGION >> 2)] === index) this.i32[entry + (JUMP_REGION >> 2)] = 0;
-  }
-
-  /** Empties the jump cache (the mapping of addresses changed). */
-  flushJumpCache(): void {
-    this.i32.fill(0, S_JUMP_CACHE >> 2, (S_JUMP_CACHE + JUMP_ENTRIES * JUMP_STRIDE) >> 2);
-  }
-
   /** Drops every block. */
   flush(): void {
     this.onFlush();
@@ -117,7 +96,7 @@ export class BlockCache {
     for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] = 0;
     this.byPage.clear();
     this.arena = S_OPS;
-    this.flushJumpCache();
+    this.jumps.flush();
     this.mmu.flush();
   }
 
@@ -126,7 +105,6 @@ export class BlockCache {
    * @throws GuestFault when the first instruction cannot be fetched.
    */
   lookup(ripLow: number, ripHigh: number, mode: number): Block {
-    const { i32 } = this;
     this.counters.lookups++;
     const key = (ripLow >>> 0) * 4096 + (mode & 0xfff);
     const linearLow = this.linear(ripLow, mode);
@@ -151,13 +129,7 @@ export class BlockCache {
       block.next = this.blocks.get(key);
       this.blocks.set(key, block);
     }
-    const entry = jumpEntry(ripLow) >> 2;
-    i32[entry + (JUMP_RIP >> 2)] = ripLow;
-    i32[entry + (JUMP_RIP >> 2) + 1] = ripHigh;
-    i32[entry + (JUMP_MODE >> 2)] = mode;
-    i32[entry + (JUMP_OP >> 2)] = block.op;
-    i32[entry + (JUMP_REGION >> 2)] = this.regionAt(ripLow, ripHigh, mode);
-    i32[entry + (JUMP_EXITS >> 2)] = 0;
+    this.jumps.enter(ripLow, ripHigh, mode, block.op, this.regionAt(ripLow, ripHigh, mode));
     return block;
   }
 
@@ -280,8 +252,7 @@ export class BlockCache {
       // The head, and helpers that have just called us, are never entered again; all else looks RIP up anew.
       this.u16[(at + r.R_HANDLER) >> 1] = H_STALE;
     }
-    const entry = jumpEntry(block.ripLow) >> 2;
-    if (this.i32[entry + (JUMP_OP >> 2)] === block.op) this.i32.fill(0, entry, entry + (JUMP_STRIDE >> 2));
+    this.jumps.forget(block.ripLow, block.ripHigh, block.mode);
     const key = (block.ripLow >>> 0) * 4096 + (block.mode & 0xfff);
     let at = this.blocks.get(key);
     if (at === block) {

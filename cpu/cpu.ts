@@ -3,7 +3,7 @@
  * What instructions do lives in lift/ and helpers/; how exceptions and interrupts are delivered in system/.
  */
 import type { AccessSize, BusDevice, InterruptController } from '../devices/bus.ts';
-import { BlockCache, jumpEntry } from './blocks.ts';
+import { BlockCache } from './blocks.ts';
 import { SEG_CS } from './decode/insn.ts';
 import {
   EXIT_BUDGET,
@@ -337,7 +337,7 @@ export class Cpu {
     const at = segmentOffset(SEG_CS);
     if (this.i32[(at + SEGMENT_BASE) >> 2] === this.codeBase) return;
     this.codeBase = this.i32[(at + SEGMENT_BASE) >> 2];
-    this.blocks.flushJumpCache();
+    this.blocks.jumps.flush();
   }
 
   /** Compiles the block at RIP, which has become hot. */
@@ -345,8 +345,9 @@ export class Cpu {
     const { i32 } = this;
     const low = i32[S_RIP >> 2];
     const high = i32[(S_RIP + 4) >> 2];
-    const region = this.regions?.compile(low, high, i32[S_MODE >> 2]);
-    if (region !== undefined) i32[(jumpEntry(low) + JUMP_REGION) >> 2] = region.index;
+    const mode = i32[S_MODE >> 2];
+    const region = this.regions?.compile(low, high, mode);
+    if (region !== undefined) this.blocks.jumps.setRegion(low, high, mode, region.index);
   }
 
   /** Gives the region of a jump-cache entry another form, as this one leaves too often. */

@@ -34,7 +34,7 @@ export const S_INTR_PENDING = 0x1c0;
 export const S_SSE_FAST = 0x1c4;
 /** i32: the mode word (mode.ts): all that decoding and block identity depend on besides the address. */
 export const S_MODE = 0x1c8;
-/** i32: offset of the TLB in use (S_TLB_SUPERVISOR or S_TLB_USER). */
+/** i32: offset of the TLB in use (S_TLB_SUPERVISOR, S_TLB_USER or S_TLB_STRICT). */
 export const S_TLB_BASE = 0x1cc;
 /** i32: offset of the jump-cache entry that EXIT_RECOMPILE is about. */
 export const S_EXIT_ENTRY = 0x1d0;
@@ -132,6 +132,8 @@ export const S_MTRR_FIXED = 0x888;
 /** Software TLBs: TLB_ENTRIES entries of TLB_STRIDE bytes for supervisor and for user accesses. */
 export const S_TLB_SUPERVISOR = 0x10000;
 export const S_TLB_USER = 0x14000;
+/** A third one that is always empty: every access takes the slow path, which checks more (alignment, breakpoints). */
+export const S_TLB_STRICT = 0x18000;
 export const TLB_ENTRIES = 512;
 export const TLB_STRIDE = 32;
 /** Within an entry: i64 page address whose reads (writes) are allowed, or TLB_NEVER; i32 added to the address. */
@@ -141,9 +143,10 @@ export const TLB_ADDEND = 16;
 /** Matches no page address: its low bits are set. */
 export const TLB_NEVER_LOW = -1;
 
-/** Jump cache: JUMP_ENTRIES entries of JUMP_STRIDE bytes, indexed by a hash of RIP. */
+/** Jump cache: JUMP_SETS sets, indexed by a hash of RIP, of JUMP_WAYS entries of JUMP_STRIDE bytes. */
 export const S_JUMP_CACHE = 0x140000;
-export const JUMP_ENTRIES = 16384;
+export const JUMP_SETS = 4096;
+export const JUMP_WAYS = 4;
 export const JUMP_STRIDE = 32;
 /** Within an entry: i64 RIP, i32 mode word, i32 first operation (0: none), i32 region's table index (0: none), i32
  * side exits of the region. */

@@ -176,7 +176,7 @@ defineHelpers({
     requirePrivilege(cpu);
     linearAddress(cpu, op);
     cpu.mmu.flushPage(low, high);
-    cpu.blocks.flushJumpCache();
+    cpu.blocks.jumps.flush();
     return again(cpu, op);
   },
   INVD: (cpu) => {

@@ -86,7 +86,7 @@ export class RegionCompiler {
     const { window } = this;
     if (low !== -1 && (low - window.low) >>> 0 >= window.length) return;
     this.windowIsOld = true;
-    this.blocks.flushJumpCache();
+    this.blocks.jumps.flush();
     this.mmu.i32[S_STALE >> 2] = 1;
   }
 
@@ -283,7 +283,7 @@ export class RegionCompiler {
     list.splice(list.indexOf(region), 1);
     if (list.length === 0) this.regions.delete(region.ripLow);
     for (const page of region.pages.values()) this.byPage.get(page)?.delete(region);
-    this.blocks.forgetRegion(region.ripLow, region.index);
+    this.blocks.jumps.setRegion(region.ripLow, region.ripHigh, region.mode, 0);
     this.mmu.i32[S_STALE >> 2] = 1;
     this.freeIndices.push(region.index);
     this.counters.killed++;

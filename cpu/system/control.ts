@@ -10,6 +10,7 @@ import { RAM_BASE, S_CR0, S_CR3, S_CR4, S_EFER, S_MODE, SEGMENT_ATTR, segmentOff
 import { XSAVE_PRESENT } from './cpu-model.ts';
 import {
   ATTR_L,
+  CR0_AM,
   CR0_EM,
   CR0_MP,
   CR0_NE,
@@ -31,7 +32,6 @@ import {
 } from './mode-word.ts';
 
 const CR0_ET = 1 << 4;
-export const CR0_AM = 1 << 18;
 const CR0_NW = 1 << 29;
 const CR0_CD = 1 << 30;
 const CR0_DEFINED = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
@@ -68,7 +68,7 @@ function general(): never {
 /** Something that address translation depends on changed. */
 function mappingChanged(cpu: Cpu): void {
   cpu.mmu.flush();
-  cpu.blocks.flushJumpCache();
+  cpu.blocks.jumps.flush();
 }
 
 export function writeCr0(cpu: Cpu, low: number, high: number): void {

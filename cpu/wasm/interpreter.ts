@@ -476,23 +476,29 @@ function lookup(out: wasm.Encoder): void {
   out.i32Const(12);
   out.byte(op.I32_SHR_U);
   out.byte(op.I32_XOR);
-  out.i32Const(state.JUMP_ENTRIES - 1);
+  out.i32Const(state.JUMP_SETS - 1);
   out.byte(op.I32_AND);
-  out.i32Const(Math.log2(state.JUMP_STRIDE));
+  out.i32Const(Math.log2(state.JUMP_WAYS * state.JUMP_STRIDE));
   out.byte(op.I32_SHL);
   out.i32Const(state.S_JUMP_CACHE);
   out.byte(op.I32_ADD);
-  out.localTee(ENTRY);
-  out.loadSized(state.JUMP_RIP, 8);
-  out.localGet(RIP);
-  out.byte(op.I64_EQ);
-  out.localGet(ENTRY);
-  out.loadSized(state.JUMP_MODE, 4);
-  out.loadField(state.S_MODE, 4);
-  out.byte(op.I32_EQ);
-  out.byte(op.I32_AND);
-  out.byte(wasm.IF);
+  out.localSet(ENTRY);
+  out.byte(wasm.BLOCK); // $found
   out.byte(wasm.VOID);
+  out.byte(wasm.LOOP); // $probe
+  out.byte(wasm.VOID);
+  matches(out);
+  out.branch(wasm.BR_IF, 1);
+  out.localGet(ENTRY);
+  out.i32Const(state.JUMP_STRIDE);
+  out.byte(op.I32_ADD);
+  out.localTee(ENTRY);
+  out.i32Const(state.JUMP_WAYS * state.JUMP_STRIDE - 1);
+  out.byte(op.I32_AND);
+  out.branch(wasm.BR_IF, 0);
+  out.byte(wasm.END);
+  exit(out, EXIT_MISS);
+  out.byte(wasm.END);
   // A region, unless the last one asked for the interpreter.
   out.localGet(SKIP_REGION);
   out.byte(op.I32_EQZ);
@@ -524,7 +530,7 @@ function lookup(out: wasm.Encoder): void {
   out.byte(wasm.END);
   countSideExit(out);
   out.byte(wasm.END);
-  out.branch(wasm.BR, 4); // $lookup
+  out.branch(wasm.BR, 3); // $lookup
   out.byte(wasm.END);
   out.byte(wasm.END);
   out.localGet(ENTRY);
@@ -534,10 +540,22 @@ function lookup(out: wasm.Encoder): void {
   out.byte(wasm.VOID);
   out.i32Const(0);
   out.localSet(SKIP_REGION);
-  out.branch(wasm.BR, 2); // $enter
-  out.byte(wasm.END);
+  out.branch(wasm.BR, 1); // $enter
   out.byte(wasm.END);
   exit(out, EXIT_MISS);
+}
+
+/** i32 on the stack: is ENTRY's that of RIP in the mode? */
+function matches(out: wasm.Encoder): void {
+  out.localGet(ENTRY);
+  out.loadSized(state.JUMP_RIP, 8);
+  out.localGet(RIP);
+  out.byte(op.I64_EQ);
+  out.localGet(ENTRY);
+  out.loadSized(state.JUMP_MODE, 4);
+  out.loadField(state.S_MODE, 4);
+  out.byte(op.I32_EQ);
+  out.byte(op.I32_AND);
 }
 
 /** Counts a side exit of the region of ENTRY; every SIDE_EXIT_LIMIT-th goes to TypeScript. */
