@@ -1,0 +1,46 @@
+/** The bare-metal kernels of test/guests/kernels: each checks one part of the machine and says PASS or FAIL. */
+
+import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { guest, ROOT, run } from './tsvmm.ts';
+
+/** isa-debug-exit's status for EXIT_PASS (test/guests/common/guest.h). */
+const STATUS_PASS = 33;
+
+/** These have no checks, or their own test elsewhere. */
+const OTHERS = ['hello'];
+
+const kernels = readdirSync(`${ROOT}test/guests/kernels`)
+  .map((file) => basename(file, '.c'))
+  .filter((name) => !OTHERS.includes(name));
+
+const ACCELERATORS = { default: [], interpreter: ['-accel', 'tcg,jit=off'] };
+
+describe.each(Object.entries(ACCELERATORS))('%s', (_, accelerator) => {
+  test.each(kernels)('%s', { timeout: 120_000 }, async (name) => {
+    const { status, stdout, stderr } = await run(
+      [
+        ...['-kernel', guest(`${name}.elf`), '-m', '64M', '-nographic', '-nic', 'none'],
+        ...['-device', 'isa-debug-exit,iobase=0x501,iosize=2', ...accelerator],
+      ],
+      { timeout: 100_000 },
+    );
+    const lines = stdout.split(/\r?\n/);
+    expect(lines.filter((line) => line.startsWith('FAIL') || line.startsWith('panic'))).toEqual([]);
+    expect(stderr).toBe('');
+    const done = lines.map((line) => /^DONE (\d+) passed, 0 failed$/.exec(line)).find((match) => match);
+    expect(done, stdout).toBeTruthy();
+    expect(lines.filter((line) => line.startsWith('PASS')).length).toBeGreaterThanOrEqual(Number(done?.[1]));
+    expect(status).toBe(STATUS_PASS);
+  });
+});
+
+test('hello: what the loader hands over', async () => {
+  const args = ['-kernel', guest('hello.elf'), '-m', '268M', '-nographic', '-append', 'one "two  three"'];
+  const { status, stdout, stderr } = await run(args);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout.replaceAll('\r', '')).toBe(
+    `Hello from a bare-metal guest\ncommand line: one "two  three"\nmemory: ${268 * 1024 - 128} KiB\n`,
+  );
+});
