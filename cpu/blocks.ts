@@ -8,7 +8,7 @@ import { raise, VECTOR_GP } from './fault.ts';
 import { ATTR_END, attributesOf, ENTRY_UD } from './isa/table.ts';
 import { JumpCache } from './jump-cache.ts';
 import type { Mmu } from './mmu/mmu.ts';
-import { codeSize, MODE_ONE, stackSize } from './mode.ts';
+import { codeSize, MODE_CHECKED, MODE_ONE, stackSize } from './mode.ts';
 import * as r from './record.ts';
 import {
   PAGE_SIZE,
@@ -22,12 +22,12 @@ import {
   SEGMENT_STRIDE,
 } from './state.ts';
 import { RecordWriter } from './wasm/record-writer.ts';
-import { H_FALL_THROUGH, H_HEAD, H_STALE, H_STOP } from './wasm/shapes.ts';
+import { H_FALL_THROUGH, H_HEAD, H_STALE } from './wasm/shapes.ts';
 
 /** Longest block in instructions. */
 const MAX_BLOCK = 64;
 /** Most bytes of records that one block needs. */
-const BLOCK_BYTES = (2 * MAX_BLOCK + 3) * r.RECORD_SIZE;
+const BLOCK_BYTES = (4 * MAX_BLOCK + 3) * r.RECORD_SIZE;
 
 export interface Block {
   ripLow: number;
@@ -81,12 +81,11 @@ export class BlockCache {
     return block !== undefined;
   }
 
-  /** Records that execute one instruction and stop, for regions to step it in place. */
+  /** A record with which a region has an instruction executed by its helper. */
   singleStep(insn: Insn, nextLow: number, nextHigh: number): number {
-    const first = this.arena;
-    const end = this.writer.instruction(first, insn, nextLow, nextHigh, 0, true);
-    this.arena = this.writer.special(end, H_STOP, 0);
-    return first;
+    const record = this.arena;
+    this.arena = this.writer.instruction(record, insn, nextLow, nextHigh, 0, true);
+    return record;
   }
 
   /** Drops every block. */
@@ -191,7 +190,8 @@ export class BlockCache {
       let nextHigh = (ripHigh + (nextSum > 0xffffffff ? 1 : 0)) | 0;
       if (code !== 8) nextHigh = 0;
       if (code === 2) nextLow &= 0xffff;
-      at = writer.instruction(at, insn, nextLow, nextHigh, offset, this.needsHelper(insn, mode));
+      const helper = this.needsHelper(insn, mode);
+      at = writer.instruction(at, insn, nextLow, nextHigh, offset, helper, (mode & MODE_CHECKED) !== 0);
       offset += length;
       count++;
       if (insn.row === ENTRY_UD || attributesOf[insn.row] & ATTR_END) break;

@@ -1,6 +1,6 @@
 /** Why `run` came back to TypeScript: its result; and why a region came back to `run`. */
 
-/** A stop record was reached (a region's in-place step is done); of a region: go on at RIP. */
+/** Regions only: go on at RIP. */
 export const EXIT_STOP = 0;
 /** Regions only: go on, but interpret the instruction at RIP. */
 export const EXIT_INTERPRET = 1;

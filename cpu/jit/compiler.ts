@@ -19,7 +19,7 @@ import { type BasicBlock, type CodeSource, ControlFlow } from './control-flow.ts
 import {
   type AddressSpace,
   HELPER_FLAGS,
-  HELPER_RUN,
+  HELPER_STEP,
   HELPER_TABLE_SIZE,
   type LiftedBlock,
   RegionEmitter,
@@ -76,7 +76,7 @@ export class RegionCompiler {
     this.memory = memory;
     this.table = exports.table as WebAssembly.Table;
     this.helperTable = new WebAssembly.Table({ element: 'anyfunc', initial: HELPER_TABLE_SIZE });
-    this.helperTable.set(HELPER_RUN, exports.run);
+    this.helperTable.set(HELPER_STEP, exports.step);
     this.helperTable.set(HELPER_FLAGS, exports.flags);
     this.emitter = new RegionEmitter(this.lifter, new Encoder());
   }
@@ -208,8 +208,10 @@ export class RegionCompiler {
 
   /** Regions take what has a definition or can be stepped in place; what ends blocks must have a definition. */
   private canLift(insn: Insn, mode: number): boolean {
-    if (this.mustStep(insn, mode)) return (attributesOf[insn.row] & ATTR_END) === 0;
-    return true;
+    if (!this.mustStep(insn, mode)) return true;
+    // Helpers find a memory operand with a short address only behind the interpreter's address pre-operation.
+    const shortAddress = insn.hasModrm && insn.mod !== 3 && insn.addressSize !== CODE_SIZE_64;
+    return (attributesOf[insn.row] & ATTR_END) === 0 && !shortAddress;
   }
 
   private mustStep(insn: Insn, mode: number): boolean {

@@ -3,9 +3,9 @@
  * at entry and written back where the region is left; blocks are nested by dominators, so loops stay loops.
  *
  * Whatever is not simple leaves through a cold *side exit* with the state as before the instruction: the interpreter
- * does the instruction. Instructions that only helpers execute are stepped in place through the interpreter.
+ * does the instruction. Instructions that only helpers execute are stepped in place.
  */
-import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP } from '../exits.ts';
+import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP, HELPER_JUMP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import type { Lifter } from '../lift/lifter.ts';
 import * as state from '../state.ts';
@@ -15,7 +15,7 @@ import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_JUMP, END_RETURN } from './control-flow.ts';
 
 /** Entries of the helper table that regions import. */
-export const HELPER_RUN = 0;
+export const HELPER_STEP = 0;
 export const HELPER_FLAGS = 1;
 export const HELPER_TABLE_SIZE = 8;
 
@@ -25,7 +25,7 @@ export interface LiftedBlock {
   /** First node of each instruction, and the end of the last one. */
   starts: number[];
   end: number;
-  /** Record that steps instruction i in place; 0: its IR does it. */
+  /** Record of instruction i for its helper; 0: its IR does it. */
   steps: number[];
 }
 
@@ -696,7 +696,7 @@ export class RegionEmitter extends IrEmitter {
 
   // --- stepping in place ----------------------------------------------------------------------------------------------
 
-  /** Has the interpreter execute one instruction: everything goes to the state and comes back. */
+  /** Has an instruction's helper execute it: everything goes to the state and comes back. */
   private step(record: number, nextLow: number, nextHigh: number): void {
     const { out } = this;
     this.commitFlags();
@@ -707,14 +707,20 @@ export class RegionEmitter extends IrEmitter {
     out.localSet(RIP);
     this.spill();
     out.i32Const(record);
-    out.i32Const(HELPER_RUN);
+    out.i32Const(HELPER_STEP);
     out.byte(wasm.CALL_INDIRECT);
     out.u32(TYPE_RUN);
     out.u32(0);
     out.localTee(CODE);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
+    // A helper that set RIP (HELPER_JUMP) has the dispatcher go on there.
+    out.i32Const(EXIT_STOP);
     out.localGet(CODE);
+    out.localGet(CODE);
+    out.i32Const(HELPER_JUMP);
+    out.byte(op.I32_EQ);
+    out.byte(wasm.SELECT_OP);
     out.byte(wasm.RETURN);
     out.byte(wasm.END);
     // What ran may have invalidated this region, changed the mode or asked for a stop.

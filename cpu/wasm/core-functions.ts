@@ -4,7 +4,7 @@ import { IrBuffer } from '../ir/builder.ts';
 import { FLAGS_ALL, FlagTracker, flagBits } from '../ir/flags.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
-import { IMPORT_SLOW_LOAD, IMPORT_SLOW_STORE, TYPE_REGION, TYPE_SLOW } from './core-types.ts';
+import { IMPORT_HELPER, IMPORT_SLOW_LOAD, IMPORT_SLOW_STORE, TYPE_REGION, TYPE_RUN, TYPE_SLOW } from './core-types.ts';
 import { IrEmitter, LocalPool } from './emitter.ts';
 import * as wasm from './encoder.ts';
 
@@ -83,6 +83,16 @@ function slowPath(target: number): CoreFunction {
   return { type: TYPE_SLOW, body: out.written() };
 }
 
+/** step(op): has the helper of a record execute it, for regions. → HELPER_* or EXIT_*. */
+function step(): CoreFunction {
+  const out = new wasm.Encoder();
+  out.u32(0);
+  out.localGet(0);
+  out.call(IMPORT_HELPER);
+  out.byte(wasm.END);
+  return { type: TYPE_RUN, body: out.written(), exportAs: 'step' };
+}
+
 /** In the order of the FUNCTION_* indices. */
 export function coreFunctions(): CoreFunction[] {
   const conditions = Array.from({ length: 8 }, (_, test) =>
@@ -93,5 +103,5 @@ export function coreFunctions(): CoreFunction[] {
     }),
   );
   const flags = byKind((ir, kind, a, b, result) => flagBits(ir, kind, a, b, result, FLAGS_ALL), 'flags');
-  return [slowPath(IMPORT_SLOW_LOAD), slowPath(IMPORT_SLOW_STORE), ...conditions, flags];
+  return [slowPath(IMPORT_SLOW_LOAD), slowPath(IMPORT_SLOW_STORE), ...conditions, flags, step()];
 }

@@ -34,3 +34,4 @@ export const FUNCTION_SLOW_STORE = 4;
 export const FUNCTION_CONDITION = 5;
 /** All six flags at their RFLAGS positions. */
 export const FUNCTION_FLAGS = 13;
+// Behind them stand `step` and `run`, which only others call.

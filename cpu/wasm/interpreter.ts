@@ -12,7 +12,6 @@ import {
   EXIT_MISS,
   EXIT_RECOMPILE,
   EXIT_SIDE,
-  EXIT_STOP,
   HELPER_JUMP,
   HELPER_NEXT,
 } from '../exits.ts';
@@ -35,7 +34,7 @@ import {
 } from './core-types.ts';
 import { IrEmitter, isStateRead, LocalPool } from './emitter.ts';
 import * as wasm from './encoder.ts';
-import { allShapes, FIRST_SHAPE, H_ADDRESS, H_FALL_THROUGH, H_HEAD, H_HELPER, H_STALE, H_STOP } from './shapes.ts';
+import { allShapes, FIRST_SHAPE, H_ADDRESS, H_FALL_THROUGH, H_HEAD, H_HELPER, H_STALE } from './shapes.ts';
 
 const OP = 0;
 const BLOCK_RIP = 1;
@@ -600,9 +599,6 @@ function special(out: wasm.Encoder, handler: number, at: HandlerEmitter): void {
     case H_ADDRESS:
       address(out);
       out.branch(wasm.BR, at.nextDepth);
-      break;
-    case H_STOP:
-      exit(out, EXIT_STOP);
       break;
   }
 }

@@ -1,5 +1,6 @@
 /** Writes decoded instructions as the interpreter's records (record.ts). */
-import { type Insn, NO_REGISTER, SEG_FS } from '../decode/insn.ts';
+import { type Insn, NO_REGISTER, SEG_CS, SEG_FS } from '../decode/insn.ts';
+import { ROW_SEGMENT_ACCESS, segmentAccesses } from '../helpers/segment-access.ts';
 import { rows } from '../isa/table.ts';
 import { branchTarget, isRegField, registerOffset, targetHigh, targetLow } from '../lift/lifter.ts';
 import * as r from '../record.ts';
@@ -41,9 +42,18 @@ export class RecordWriter {
 
   /**
    * Writes the records of `insn`, whose next instruction is at `nextLow/High` and which starts `ripOffset` bytes into
-   * its block. `helper`: have its helper execute it. @returns the offset behind them.
+   * its block. `helper`: have its helper execute it; `checked`: some segment is not flat (MODE_CHECKED).
+   * @returns the offset behind them.
    */
-  instruction(at: number, insn: Insn, nextLow: number, nextHigh: number, ripOffset: number, helper: boolean): number {
+  instruction(
+    at: number,
+    insn: Insn,
+    nextLow: number,
+    nextHigh: number,
+    ripOffset: number,
+    helper: boolean,
+    checked = false,
+  ): number {
     const memory = (insn.hasModrm && insn.mod !== 3) || isMoffs[insn.row] === 1;
     const handler = helper ? H_HELPER : handlerOf(insn);
     let dispLow = insn.dispLow;
@@ -72,6 +82,28 @@ export class RecordWriter {
       this.i32[(pre + r.PRE_LINEAR_MASK) >> 2] = -1;
       this.i32[(pre + r.PRE_LINEAR_MASK + 4) >> 2] = insn.mode64 ? -1 : 0;
     }
+    const info =
+      insn.operandSize |
+      (memory ? r.INFO_MEMORY : 0) |
+      (insn.rep === 0xf3 ? r.INFO_REPE : insn.rep === 0xf2 ? r.INFO_REPNE : 0) |
+      (insn.addressSize << r.INFO_ADDRESS_SHIFT) |
+      (insn.stackSize << r.INFO_STACK_SHIFT) |
+      (insn.modrm << r.INFO_MODRM_SHIFT) |
+      (insn.segment << r.INFO_SEGMENT_SHIFT) |
+      (insn.mode64 ? r.INFO_MODE64 : 0) |
+      (insn.lock ? r.INFO_LOCK : 0) |
+      (insn.rexW ? r.INFO_REXW : 0);
+    if (!insn.mode64 && (checked || (memory && insn.segment === SEG_CS)))
+      for (const access of segmentAccesses(insn, memory, checked)) {
+        const check = at;
+        at = this.special(at, H_HELPER, ripOffset);
+        this.u16[(check + r.R_ROW) >> 1] = ROW_SEGMENT_ACCESS;
+        this.i32[(check + r.R_INFO) >> 2] = info;
+        this.i32[(check + r.R_DISP) >> 2] = access.where;
+        this.i32[(check + r.R_DISP + 4) >> 2] = access.segment;
+        this.i32[(check + r.R_IMM) >> 2] = access.bytes;
+        this.i32[(check + r.R_IMM + 4) >> 2] = Number(access.write);
+      }
     const next = this.special(at, handler, ripOffset);
     const { u16, i32, u8 } = this;
     const xlat = isXlat[insn.row] === 1;
@@ -95,17 +127,7 @@ export class RecordWriter {
       i32[(at + r.R_IMM) >> 2] = insn.immLow;
       i32[(at + r.R_IMM + 4) >> 2] = insn.immHigh;
     }
-    i32[(at + r.R_INFO) >> 2] =
-      insn.operandSize |
-      (memory ? r.INFO_MEMORY : 0) |
-      (insn.rep === 0xf3 ? r.INFO_REPE : insn.rep === 0xf2 ? r.INFO_REPNE : 0) |
-      (insn.addressSize << r.INFO_ADDRESS_SHIFT) |
-      (insn.stackSize << r.INFO_STACK_SHIFT) |
-      (insn.modrm << r.INFO_MODRM_SHIFT) |
-      (insn.segment << r.INFO_SEGMENT_SHIFT) |
-      (insn.mode64 ? r.INFO_MODE64 : 0) |
-      (insn.lock ? r.INFO_LOCK : 0) |
-      (insn.rexW ? r.INFO_REXW : 0);
+    i32[(at + r.R_INFO) >> 2] = info;
     u16[(at + r.R_ROW) >> 1] = insn.row;
     u16[(at + r.R_IMM2) >> 1] = insn.imm2;
     return next;

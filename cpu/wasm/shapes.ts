@@ -12,8 +12,7 @@ export const H_HEAD = 1;
 export const H_FALL_THROUGH = 2;
 export const H_HELPER = 3;
 export const H_ADDRESS = 4;
-export const H_STOP = 5;
-export const FIRST_SHAPE = 6;
+export const FIRST_SHAPE = 5;
 
 const VARIANTS = 18;
 
