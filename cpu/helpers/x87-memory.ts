@@ -1,5 +1,5 @@
 /**
- * Memory operands of x87 and MMX instructions: between guest memory and S_FPU_OPERAND. The TLB answers here as it does
+ * Memory operands of x87 and SSE helpers: between guest memory and S_FPU_OPERAND. The TLB answers here as it does
  * in generated code, since these operands are many; what it does not allow is the MMU's.
  */
 import type { Cpu } from '../cpu.ts';
