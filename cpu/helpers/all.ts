@@ -30,7 +30,9 @@ import './x87.ts';
 import './x87-fxsave.ts';
 import './xsave.ts';
 import { type Helper, helpersByRow } from './registry.ts';
+import { checkAccess } from './segment-access.ts';
 
+/** The helpers by row, and behind the last row the one of ROW_SEGMENT_ACCESS. */
 export function allHelpers(): (Helper | undefined)[] {
-  return helpersByRow();
+  return [...helpersByRow(), checkAccess];
 }

@@ -8,6 +8,7 @@ import { HELPER_NEXT } from '../exits.ts';
 import { FLAG_C } from '../isa/table.ts';
 import * as r from '../record.ts';
 import { SEGMENT_BASE, segmentOffset } from '../state.ts';
+import { checkSegmentAccess } from '../system/segment-check.ts';
 import { mergeStatusFlags } from './flags.ts';
 import {
   add64,
@@ -25,7 +26,7 @@ import {
 import { defineHelpers } from './registry.ts';
 
 /** Linear address of the word, doubleword or quadword that holds the bit numbered by the value in low, high → low, high. */
-function bitAddress(cpu: Cpu, op: number, size: number): void {
+function bitAddress(cpu: Cpu, op: number, size: number, write: boolean): void {
   const flags = info(cpu, op);
   const segment = (flags >> r.INFO_SEGMENT_SHIFT) & 7;
   const mode64 = (flags & r.INFO_MODE64) !== 0;
@@ -39,8 +40,10 @@ function bitAddress(cpu: Cpu, op: number, size: number): void {
   else if (size === 4) distance = (low >> 5) << 2;
   else distance = ((low >>> 6) | (high << 26)) << 3;
   linearAddress(cpu, op);
-  const offset = low - baseLow + distance;
-  set64(((flags >> r.INFO_ADDRESS_SHIFT) & 15) === 2 ? offset & 0xffff : offset, 0);
+  const sum = low - baseLow + distance;
+  const offset = ((flags >> r.INFO_ADDRESS_SHIFT) & 15) === 2 ? sum & 0xffff : sum;
+  if (!mode64) checkSegmentAccess(cpu, segment, offset, size, write);
+  set64(offset, 0);
   add64(baseLow, baseHigh);
   if (!mode64) set64(low, 0);
 }
@@ -51,7 +54,7 @@ function bitTest(cpu: Cpu, op: number, change: Change | undefined): number {
   const size = operandSize(cpu, op);
   readRegister(cpu, regOffset(cpu, op), size);
   const number = low & (size * 8 - 1);
-  bitAddress(cpu, op, size);
+  bitAddress(cpu, op, size, change !== undefined);
   const addressLow = low;
   const addressHigh = high;
   if (change !== undefined) cpu.mmu.probe(addressLow, addressHigh, size, true);

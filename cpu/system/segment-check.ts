@@ -3,7 +3,7 @@
  * type and limit. Flat segments (SEGMENT_CHECKED = 0) need none.
  */
 import type { Cpu } from '../cpu.ts';
-import { SEG_SS } from '../decode/insn.ts';
+import { SEG_CS, SEG_SS } from '../decode/insn.ts';
 import { raise, VECTOR_GP, VECTOR_SS } from '../fault.ts';
 import { MODE_PROTECTED } from '../mode.ts';
 import { S_MODE, SEGMENT_ATTR, SEGMENT_CHECKED, SEGMENT_LIMIT, segmentOffset } from '../state.ts';
@@ -13,7 +13,8 @@ import { ATTR_DB, ATTR_PRESENT } from './mode-word.ts';
 /** Checks `bytes` at `offset` (32 bits) of segment `n`. @throws GuestFault #SS(0) for SS, otherwise #GP(0). */
 export function checkSegmentAccess(cpu: Cpu, n: number, offset: number, bytes: number, write: boolean): void {
   const at = segmentOffset(n) >> 2;
-  if (cpu.i32[at + (SEGMENT_CHECKED >> 2)] === 0) return;
+  // A flat code segment is no more writable than any other.
+  if (cpu.i32[at + (SEGMENT_CHECKED >> 2)] === 0 && !(write && n === SEG_CS)) return;
   if (!allows(cpu, at, offset >>> 0, bytes, write)) raise(n === SEG_SS ? VECTOR_SS : VECTOR_GP, 0);
 }
 
