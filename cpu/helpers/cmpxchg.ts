@@ -9,6 +9,7 @@ import {
   add64,
   high,
   info,
+  isCanonical,
   linearAddress,
   loadMemory,
   low,
@@ -31,7 +32,8 @@ defineHelpers({
     linearAddress(cpu, op);
     const addressLow = low;
     const addressHigh = high;
-    if (half === 8 && addressLow & 15) raise(VECTOR_GP, 0);
+    if (half === 8 && addressLow & 15 && isCanonical(addressHigh)) raise(VECTOR_GP, 0);
+    else cpu.mmu.checkAlignment(addressLow, addressHigh, 8);
     cpu.mmu.probe(addressLow, addressHigh, 2 * half, true);
     add64(half, 0);
     const upperLow = low;

@@ -49,6 +49,7 @@ import {
   nextRip,
   operandSize,
   rowOf,
+  set64,
 } from './operands.ts';
 import { defineHelpers } from './registry.ts';
 
@@ -75,12 +76,13 @@ function readTarget(cpu: Cpu, op: number): void {
   linearAddress(cpu, op);
   const addressLow = low;
   const addressHigh = high;
+  loadMemory(cpu, low, high, size);
+  target.low = low;
+  target.high = high;
+  set64(addressLow, addressHigh);
   add64(size, 0);
   loadMemory(cpu, low, high, 2);
   target.selector = low;
-  loadMemory(cpu, addressLow, addressHigh, size);
-  target.low = low;
-  target.high = high;
 }
 
 /** Checks the offset of `target` against the code segment in `code`: canonical in 64-bit code, else within the limit. */
@@ -316,6 +318,7 @@ function farReturn(cpu: Cpu, op: number): number {
   const size = operandSize(cpu, op);
   const release = rowOf(cpu, op).operands.length === 0 ? 0 : immediate(cpu, op) & 0xffff;
   stack.current(cpu);
+  stack.expect(size, size);
   const offsetLow = stack.pop(size);
   const offsetHigh = stack.upper;
   const selector = stack.pop(size) & 0xffff;
@@ -325,18 +328,21 @@ function farReturn(cpu: Cpu, op: number): number {
     stack.commit();
     return HELPER_JUMP;
   }
-  const cpl = takeReturnCode(cpu, selector);
-  returnOffset(cpu, offsetLow, offsetHigh);
   stack.move(release);
-  if (cpl === currentPrivilegeLevel(cpu)) {
+  if ((selector & 3) === currentPrivilegeLevel(cpu)) {
+    const cpl = takeReturnCode(cpu, selector);
+    returnOffset(cpu, offsetLow, offsetHigh);
     stack.commit();
     returnTo(cpu, selector, cpl, -1, stack);
     return HELPER_JUMP;
   }
-  // The outer stack; the parameters are released there too.
+  // The outer stack is read first; the parameters are released there too.
+  stack.expect(size, size);
   inner.other(cpu, 0, 8, stack.pop(size), stack.upper);
   const ss = stack.pop(size) & 0xffff;
   inner.move(release);
+  const cpl = takeReturnCode(cpu, selector);
+  returnOffset(cpu, offsetLow, offsetHigh);
   returnTo(cpu, selector, cpl, ss, inner);
   return HELPER_JUMP;
 }

@@ -40,12 +40,14 @@ defineHelpers({
     stack.commit();
     return HELPER_NEXT;
   },
-  /** The pushed RSP is skipped. */
+  /** The pushed RSP is skipped. A fault midway leaves what was popped before it, but RSP as it was. */
   POPA: (cpu, op) => {
     const size = operandSize(cpu, op);
     stack.current(cpu);
-    const values = [7, 6, 5, 4, 3, 2, 1, 0].map((n) => [n, stack.pop(size)]);
-    for (const [n, value] of values) if (n !== RSP) writeRegister(cpu, gprOffset(n), size, value);
+    for (let n = 7; n >= 0; n--) {
+      const value = stack.pop(size);
+      if (n !== RSP) writeRegister(cpu, gprOffset(n), size, value);
+    }
     stack.commit();
     return HELPER_NEXT;
   },

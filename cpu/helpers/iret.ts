@@ -22,6 +22,7 @@ function interruptReturn(cpu: Cpu, op: number): number {
   // The return from a nested task is a task switch, which is not modelled.
   if (mode & MODE_PROTECTED && cpu.i32[S_RFLAGS >> 2] & RFLAGS_NT) raise(VECTOR_GP, 0);
   stack.current(cpu);
+  stack.expect(2 * size, size);
   const offsetLow = stack.pop(size);
   const offsetHigh = stack.upper;
   const selector = stack.pop(size) & 0xffff;
@@ -33,16 +34,19 @@ function interruptReturn(cpu: Cpu, op: number): number {
   } else {
     // Nor is virtual-8086 mode.
     if (size === 4 && !mode64 && cpl === 0 && flags & RFLAGS_VM) raise(VECTOR_GP, 0);
-    const newCpl = takeReturnCode(cpu, selector);
-    returnOffset(cpu, offsetLow, offsetHigh);
-    if (mode64 || newCpl > cpl) {
+    // 64-bit mode always finds a stack pointer; it is read before anything is checked.
+    const switches = mode64 || (selector & 3) !== cpl;
+    let ss = -1;
+    if (switches) {
+      stack.expect(size, size);
       outer.low = stack.pop(size);
       outer.high = stack.upper;
-      returnTo(cpu, selector, newCpl, stack.pop(size) & 0xffff, outer);
-    } else {
-      stack.commit();
-      returnTo(cpu, selector, newCpl, -1, outer);
+      ss = stack.pop(size) & 0xffff;
     }
+    const newCpl = takeReturnCode(cpu, selector);
+    returnOffset(cpu, offsetLow, offsetHigh);
+    if (!switches) stack.commit();
+    returnTo(cpu, selector, newCpl, ss, outer);
     restoreFlags(cpu, flags, size, cpl);
   }
   cpu.nmiBlocked = false;

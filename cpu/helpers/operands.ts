@@ -1,9 +1,10 @@
 /** Operands of a helper's instruction, from its record (record.ts). 64-bit values are left in `low` and `high`. */
+import type { AccessSize } from '../../devices/bus.ts';
 import type { Cpu } from '../cpu.ts';
 import { type OpcodeRow, rows } from '../isa/table.ts';
 import { codeSize } from '../mode.ts';
 import * as r from '../record.ts';
-import { S_MODE, S_RIP, S_SCRATCH } from '../state.ts';
+import { S_MODE, S_RIP } from '../state.ts';
 
 /** Halves of the last 64-bit result of a function below. */
 export let low = 0;
@@ -123,10 +124,10 @@ export function writeRegister(cpu: Cpu, offset: number, size: number, valueLow: 
 
 /** Loads `size` bytes (1, 2, 4, 8) at a linear address → low, high. */
 export function loadMemory(cpu: Cpu, addressLow: number, addressHigh: number, size: number): void {
-  if (size <= 4) set64(cpu.mmu.read(addressLow, addressHigh, size as 1 | 2 | 4), 0);
+  if (size <= 4) set64(cpu.mmu.read(addressLow, addressHigh, size as AccessSize), 0);
   else {
-    cpu.mmu.copyIn(S_SCRATCH, addressLow, addressHigh, 8);
-    set64(cpu.i32[S_SCRATCH >> 2], cpu.i32[(S_SCRATCH + 4) >> 2]);
+    const valueLow = cpu.mmu.read64(addressLow, addressHigh);
+    set64(valueLow, cpu.mmu.upper);
   }
 }
 
@@ -139,9 +140,8 @@ export function storeMemory(
   valueLow: number,
   valueHigh = 0,
 ): void {
-  cpu.i32[S_SCRATCH >> 2] = valueLow;
-  cpu.i32[(S_SCRATCH + 4) >> 2] = valueHigh;
-  cpu.mmu.copyOut(S_SCRATCH, addressLow, addressHigh, size);
+  if (size <= 4) cpu.mmu.write(addressLow, addressHigh, size as AccessSize, valueLow);
+  else cpu.mmu.write64(addressLow, addressHigh, valueLow, valueHigh);
 }
 
 /** Operand in ModRM.rm (register or memory), `size` bytes → low, high. */

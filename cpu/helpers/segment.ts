@@ -28,6 +28,7 @@ import {
   regOffset,
   rmOffset,
   rowOf,
+  set64,
   writeRegister,
 } from './operands.ts';
 import { defineHelpers } from './registry.ts';
@@ -51,12 +52,13 @@ function loadFarPointer(cpu: Cpu, op: number, n: number): number {
   linearAddress(cpu, op);
   const addressLow = low;
   const addressHigh = high;
+  loadMemory(cpu, low, high, size);
+  const offsetLow = low;
+  const offsetHigh = high;
+  set64(addressLow, addressHigh);
   add64(size, 0);
   loadMemory(cpu, low, high, 2);
   const selector = low;
-  loadMemory(cpu, addressLow, addressHigh, size);
-  const offsetLow = low;
-  const offsetHigh = high;
   loadSegment(cpu, n, selector);
   writeRegister(cpu, regOffset(cpu, op), size, offsetLow, offsetHigh);
   return loaded(cpu, op, n);

@@ -118,12 +118,14 @@ class Side {
       }
     }
     checkSegmentAccess(cpu, this.segment, this.offset, width, write);
-    return 1;
+    return Math.min(n, 1);
   }
 
   /** Physical address of the first element when a run of `n` (at least 1) is RAM, otherwise −1. */
   physical(cpu: Cpu, n: number, write: boolean): number {
-    return n === 0 ? -1 : cpu.mmu.translate(this.low, this.high, write);
+    if (n === 0) return -1;
+    cpu.mmu.checkAlignment(this.low, this.high, width);
+    return cpu.mmu.translate(this.low, this.high, write);
   }
 
   /** Moves the index register by `n` elements. */
@@ -329,8 +331,9 @@ function compareStrings(cpu: Cpu, op: number, both: boolean): number {
     let n = both ? Math.min(source.run(left), destination.run(left)) : destination.run(left);
     if (both) n = Math.min(n, source.check(cpu, n, false));
     n = Math.min(n, destination.check(cpu, n, false));
-    const a = both ? source.physical(cpu, n, false) : 0;
+    // Where both fault, the destination's counts.
     const b = destination.physical(cpu, n, false);
+    const a = both ? source.physical(cpu, n, false) : 0;
     let done = 0;
     if (a >= 0 && b >= 0) {
       while (done < n && !decided) {
@@ -346,24 +349,24 @@ function compareStrings(cpu: Cpu, op: number, both: boolean): number {
         done++;
       }
     } else {
+      destination.load(cpu);
+      bLow = low;
+      bHigh = high;
       if (both) {
         source.load(cpu);
         aLow = low;
         aHigh = high;
       }
-      destination.load(cpu);
-      bLow = low;
-      bHigh = high;
       decided = (aLow === bLow && aHigh === bHigh) !== whileEqual;
       done = 1;
     }
+    setSubFlags(cpu, width, aLow, aHigh, bLow, bHigh);
     if (both) source.advance(cpu, done);
     destination.advance(cpu, done);
     countDown(cpu, done);
     left -= done;
     if (interrupted(cpu)) break;
   }
-  setSubFlags(cpu, width, aLow, aHigh, bLow, bHigh);
   return decided ? HELPER_NEXT : end(cpu);
 }
 

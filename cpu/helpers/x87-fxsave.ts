@@ -6,7 +6,7 @@ import { fxrstor, fxsave } from '../fpu/x87-control.ts';
 import * as r from '../record.ts';
 import { S_FPU_OPERAND, S_MXCSR, S_XMM } from '../state.ts';
 import { updateSseFast } from '../system/mode-word.ts';
-import { high, info, linearAddress, low } from './operands.ts';
+import { high, info, isCanonical, linearAddress, low } from './operands.ts';
 import { defineHelpers } from './registry.ts';
 
 /** Offsets in the image. */
@@ -44,10 +44,11 @@ export function restoreSse(cpu: Cpu, information: number): void {
   updateSseFast(cpu);
 }
 
-/** The operand's address → low, high of operands.ts; it must be a multiple of 16. */
+/** The operand's address → low, high of operands.ts; it must be a multiple of 16: #GP, or #AC where that is on. */
 function imageAddress(cpu: Cpu, op: number): void {
   linearAddress(cpu, op);
-  if (low & 15) raise(VECTOR_GP, 0);
+  cpu.mmu.checkAlignment(low, high, 4);
+  if (low & 15 && isCanonical(high)) raise(VECTOR_GP, 0);
 }
 
 defineHelpers({

@@ -10,7 +10,7 @@ import { MODE_OSXSAVE } from '../mode.ts';
 import { INFO_REXW } from '../record.ts';
 import { S_CR0, S_FPU_OPERAND, S_MODE, S_X87, S_XCR0 } from '../state.ts';
 import { CR0_TS } from '../system/mode-word.ts';
-import { high, info, linearAddress, loadMemory, low, storeMemory } from './operands.ts';
+import { high, info, isCanonical, linearAddress, loadMemory, low, storeMemory } from './operands.ts';
 import { defineHelpers } from './registry.ts';
 import { checkMxcsr, restoreSse, saveSse } from './x87-fxsave.ts';
 
@@ -35,7 +35,7 @@ function begin(cpu: Cpu, op: number): number {
   if (!(cpu.i32[S_MODE >> 2] & MODE_OSXSAVE)) raise(VECTOR_UD);
   if (cpu.i32[S_CR0 >> 2] & CR0_TS) raise(VECTOR_NM);
   linearAddress(cpu, op);
-  if (low & 63) raise(VECTOR_GP, 0);
+  if (low & 63 && isCanonical(high)) raise(VECTOR_GP, 0);
   areaLow = low;
   areaHigh = high;
   return cpu.gprLow(RAX) & cpu.i32[S_XCR0 >> 2];

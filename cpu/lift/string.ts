@@ -46,8 +46,9 @@ export const strings: Record<string, (l: Lifter) => void> = {
   },
   CMPS: (l) => {
     const bytes = width(l);
-    const a = l.load(bytes, source(l));
+    // Where both fault, the destination's counts.
     const b = l.load(bytes, destination(l));
+    const a = l.load(bytes, source(l));
     const by = increment(l, bytes);
     advance(l, RSI, by);
     advance(l, RDI, by);

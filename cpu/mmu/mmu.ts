@@ -5,7 +5,7 @@
  * A TLB entry allows writes only to pages without translated code (page flags), so that self-modifying stores come here.
  */
 import type { AccessSize, BusDevice } from '../../devices/bus.ts';
-import { GuestFault } from '../fault.ts';
+import { GuestFault, raise, VECTOR_AC } from '../fault.ts';
 import {
   PAGE_SIZE,
   RAM_BASE,
@@ -13,6 +13,8 @@ import {
   S_PAGE_FLAGS,
   S_SLOW_ADDRESS,
   S_SLOW_VALUE,
+  S_TLB_BASE,
+  S_TLB_STRICT,
   S_TLB_SUPERVISOR,
   S_TLB_USER,
   TLB_ADDEND,
@@ -43,6 +45,7 @@ export class Mmu {
     this.i32 = new Int32Array(buffer);
     this.ramSize = ramSize;
     this.mmio = mmio;
+    this.i32.fill(-1, S_TLB_STRICT >> 2, (S_TLB_STRICT + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
   /** Told when mappings may have changed: of one page (low half of its address), or -1 of all. */
@@ -129,7 +132,10 @@ export class Mmu {
     try {
       const size = sizeAndFlags & 0xff;
       const access = (sizeAndFlags & FOR_WRITE ? ACCESS_WRITE : ACCESS_READ) | this.user;
-      this.loadTo(S_SLOW_VALUE, this.i32[S_SLOW_ADDRESS >> 2], this.i32[(S_SLOW_ADDRESS + 4) >> 2], size, access);
+      const low = this.i32[S_SLOW_ADDRESS >> 2];
+      const high = this.i32[(S_SLOW_ADDRESS + 4) >> 2];
+      this.checkAlignment(low, high, size);
+      this.loadTo(S_SLOW_VALUE, low, high, size, access);
       return 0;
     } catch (error) {
       return this.caught(error);
@@ -140,11 +146,20 @@ export class Mmu {
   slowStore(size: number): number {
     try {
       const access = ACCESS_WRITE | this.user;
-      this.storeFrom(S_SLOW_VALUE, this.i32[S_SLOW_ADDRESS >> 2], this.i32[(S_SLOW_ADDRESS + 4) >> 2], size, access);
+      const low = this.i32[S_SLOW_ADDRESS >> 2];
+      const high = this.i32[(S_SLOW_ADDRESS + 4) >> 2];
+      this.checkAlignment(low, high, size);
+      this.storeFrom(S_SLOW_VALUE, low, high, size, access);
       return 0;
     } catch (error) {
       return this.caught(error);
     }
+  }
+
+  /** #AC for an operand of `size` bytes that is not aligned, where CR0.AM, RFLAGS.AC and CPL 3 ask for it. */
+  checkAlignment(low: number, high: number, size: number): void {
+    if (this.i32[S_TLB_BASE >> 2] !== S_TLB_STRICT) return;
+    if (low & (size - 1) && high === (high << 16) >> 16) raise(VECTOR_AC, 0);
   }
 
   /** Notes a guest's fault; anything else is an error of ours and goes on. */
@@ -223,6 +238,7 @@ export class Mmu {
 
   /** Loads `size` (1, 2, 4) bytes, unsigned. */
   read(low: number, high: number, size: AccessSize): number {
+    this.checkAlignment(low, high, size);
     this.loadTo(this.scratch, low, high, size, ACCESS_READ | this.user);
     return this.scratchValue(size);
   }
@@ -240,6 +256,7 @@ export class Mmu {
   }
 
   write(low: number, high: number, size: AccessSize, value: number): void {
+    this.checkAlignment(low, high, size);
     this.i32[this.scratch >> 2] = value;
     this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | this.user);
   }
@@ -247,6 +264,25 @@ export class Mmu {
   writeSystem(low: number, high: number, size: AccessSize, value: number): void {
     this.i32[this.scratch >> 2] = value;
     this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | ACCESS_IMPLICIT);
+  }
+
+  /** Upper half of the value that {@link read64} returned the lower half of. */
+  upper = 0;
+
+  /** Loads eight bytes. @returns the low half (int32); {@link upper} has the rest. */
+  read64(low: number, high: number): number {
+    this.checkAlignment(low, high, 8);
+    this.loadTo(this.scratch, low, high, 8, ACCESS_READ | this.user);
+    this.upper = this.i32[(this.scratch + 4) >> 2];
+    return this.i32[this.scratch >> 2];
+  }
+
+  /** Stores eight bytes; `system`: as the CPU itself, as supervisor. */
+  write64(low: number, high: number, valueLow: number, valueHigh: number, system = false): void {
+    if (!system) this.checkAlignment(low, high, 8);
+    this.i32[this.scratch >> 2] = valueLow;
+    this.i32[(this.scratch + 4) >> 2] = valueHigh;
+    this.storeFrom(this.scratch, low, high, 8, ACCESS_WRITE | (system ? ACCESS_IMPLICIT : this.user));
   }
 
   /** Copies `length` guest bytes to offset `to` of the memory (state block), or from there. */

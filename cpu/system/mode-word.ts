@@ -29,6 +29,7 @@ import {
   S_RFLAGS,
   S_SSE_FAST,
   S_TLB_BASE,
+  S_TLB_STRICT,
   S_TLB_SUPERVISOR,
   S_TLB_USER,
   SEGMENT_ATTR,
@@ -42,6 +43,7 @@ export const CR0_EM = 1 << 2;
 export const CR0_TS = 1 << 3;
 export const CR0_NE = 1 << 5;
 export const CR0_WP = 1 << 16;
+export const CR0_AM = 1 << 18;
 export const CR0_PG = 1 << 31;
 export const CR4_PAE = 1 << 5;
 export const CR4_PGE = 1 << 7;
@@ -53,6 +55,8 @@ export const EFER_SCE = 1 << 0;
 export const EFER_LME = 1 << 8;
 export const EFER_LMA = 1 << 10;
 export const EFER_NXE = 1 << 11;
+
+const RFLAGS_AC = 1 << 18;
 
 /** Descriptor attributes as SEGMENT_ATTR holds them (positions of the second dword). */
 export const ATTR_L = 1 << 21;
@@ -94,7 +98,8 @@ export function updateMode(cpu: Cpu, cpl = currentPrivilegeLevel(cpu)): void {
   if (!(cr0 & CR0_PE) || cpl <= ((rflags >> 12) & 3)) mode |= MODE_IOPL;
   if (rflags & 0x100) mode |= MODE_TRAP;
   i32[S_MODE >> 2] = mode;
-  i32[S_TLB_BASE >> 2] = cpl === 3 ? S_TLB_USER : S_TLB_SUPERVISOR;
+  const aligned = cpl === 3 && cr0 & CR0_AM && rflags & RFLAGS_AC;
+  i32[S_TLB_BASE >> 2] = aligned ? S_TLB_STRICT : cpl === 3 ? S_TLB_USER : S_TLB_SUPERVISOR;
 }
 
 /** MXCSR: all exceptions masked, round to nearest, no DAZ or FTZ, and the precision flag set already. */

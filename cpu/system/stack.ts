@@ -68,30 +68,25 @@ export class StackCursor {
     const offset = this.check(bytes, true);
     const address = (this.base + offset) | 0;
     const high = this.size === 8 ? this.high : 0;
-    if (bytes === 8) {
-      this.store(this.next(address), this.nextHigh(address, high), 4, valueHigh);
-      this.store(address, high, 4, valueLow);
-    } else if (this.own) cpu.mmu.write(address, high, bytes as AccessSize, valueLow);
+    if (bytes === 8) cpu.mmu.write64(address, high, valueLow, valueHigh, !this.own);
+    else if (this.own) cpu.mmu.write(address, high, bytes as AccessSize, valueLow);
     else cpu.mmu.writeSystem(address, high, bytes as AccessSize, valueLow);
-  }
-
-  private store(low: number, high: number, bytes: AccessSize, value: number): void {
-    if (this.own) this.cpu.mmu.write(low, high, bytes, value);
-    else this.cpu.mmu.writeSystem(low, high, bytes, value);
-  }
-
-  private next(address: number): number {
-    return (address + 4) | 0;
-  }
-
-  private nextHigh(address: number, high: number): number {
-    return address >= -4 && address < 0 ? (high + 1) | 0 : high;
   }
 
   /** Checks that a value of `bytes` could be written at the pointer. */
   touch(bytes: number): void {
-    const offset = this.check(bytes, true);
-    this.cpu.mmu.probe((this.base + offset) | 0, this.size === 8 ? this.high : 0, bytes, true);
+    const { mmu } = this.cpu;
+    const address = (this.base + this.check(bytes, true)) | 0;
+    const high = this.size === 8 ? this.high : 0;
+    mmu.checkAlignment(address, high, bytes);
+    mmu.probe(address, high, bytes, true);
+  }
+
+  /** Checks that `bytes` at `distance` above the pointer can be read: the value whose fault counts before the others'. */
+  expect(distance: number, bytes: number): void {
+    this.move(distance);
+    this.pop(bytes);
+    this.move(-distance - bytes);
   }
 
   /** Upper half of the last popped value. */
@@ -103,8 +98,14 @@ export class StackCursor {
     const address = (this.base + offset) | 0;
     const high = this.size === 8 ? this.high : 0;
     const { mmu } = this.cpu;
-    const value = mmu.read(address, high, bytes === 2 ? 2 : 4) | 0;
-    this.upper = bytes === 8 ? mmu.read(this.next(address), this.nextHigh(address, high), 4) | 0 : 0;
+    let value: number;
+    if (bytes === 8) {
+      value = mmu.read64(address, high);
+      this.upper = mmu.upper;
+    } else {
+      value = mmu.read(address, high, bytes as AccessSize) | 0;
+      this.upper = 0;
+    }
     this.move(bytes);
     return value;
   }
