@@ -41,7 +41,9 @@ const STORES = new Set(
 );
 const X87_STORES: Record<number, number> = { 217: 0b1100, 219: 0b10001110, 221: 0b1110, 223: 0b11001110 };
 /** These name an address without accessing it, or check for themselves. */
-const NO_ACCESS = new Set('LEA INVLPG NOP BOUND BT BTS BTR BTC'.split(' '));
+const checksItself = Uint8Array.from(rows, ({ mnemonic, operands }) =>
+  Number(/^(LEA|INVLPG|NOP|BOUND)$/.test(mnemonic) || (/^BT[SRC]?$/.test(mnemonic) && operands[1].mode === 'G')),
+);
 
 const lifter = new Lifter(false);
 
@@ -79,7 +81,7 @@ function operandAccess(insn: Insn): { bytes: number; write: boolean } {
 export function segmentAccesses(insn: Insn, memory: boolean, checked: boolean): SegmentAccess[] {
   const { mnemonic } = rows[insn.row];
   const accesses: SegmentAccess[] = [];
-  if (memory && !NO_ACCESS.has(mnemonic) && (checked || insn.segment === SEG_CS)) {
+  if (memory && !checksItself[insn.row] && (checked || insn.segment === SEG_CS)) {
     const { bytes, write } = operandAccess(insn);
     if (bytes > 0 && (checked || write)) accesses.push({ where: AT_OPERAND, segment: insn.segment, bytes, write });
   }

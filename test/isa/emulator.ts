@@ -22,6 +22,7 @@ import {
   S_MXCSR,
   S_RIP,
   S_X87,
+  S_XCR0,
   S_XMM,
   SEGMENT_BASE,
   SEGMENT_LDTR,
@@ -261,6 +262,7 @@ export class Emulator implements Executor {
     i32[S_CR4 >> 2] = 0x0005_0620;
     i32[S_CR3 >> 2] = PML4;
     i32[S_EFER >> 2] = 0xd01;
+    i32[S_XCR0 >> 2] = 3;
     const table = (offset: number, address: number, limit: number) => {
       i32[offset >> 2] = address;
       i32[(offset + 4) >> 2] = KERNEL_HIGH | 0;
