@@ -340,6 +340,10 @@ export class Machine implements MonitorTarget {
     return describeCpu(this.cpu);
   }
 
+  physicalByte(address: number): number | undefined {
+    return this.memory.contains(address, 1) ? this.memory.read8(address) : undefined;
+  }
+
   private close(): void {
     if (process.env.TSVMM_STATS) {
       const c = this.cpu.regions?.counters;

@@ -4,6 +4,7 @@
 
 import { type Character, writeText } from './console/character.ts';
 import type { MuxFrontend } from './console/mux.ts';
+import { dumpMemory, parseDumpRequest } from './memory-dump.ts';
 import { VERSION } from './version.ts';
 
 /** What the monitor can do to a machine. */
@@ -17,6 +18,8 @@ export interface MonitorTarget {
   quit(): void;
   /** CPU state as text. */
   registers(): string;
+  /** A byte of guest physical memory; undefined where there is none. */
+  physicalByte(address: number): number | undefined;
 }
 
 interface Command {
@@ -52,6 +55,17 @@ const COMMANDS: readonly Command[] = [
     names: ['system_powerdown'],
     help: 'send system power down event',
     run: act((target) => target.systemPowerdown()),
+  },
+  {
+    names: ['xp'],
+    parameters: '/fmt addr',
+    help: "physical memory dump starting at 'addr'",
+    run: ({ target }, rest) => {
+      const request = parseDumpRequest(rest);
+      return request
+        ? dumpMemory(request, (address) => target.physicalByte(address))
+        : 'xp /fmt addr: fmt is a count, one of x d u c, and one of b h w g, as in xp /16xb 0xb8000';
+    },
   },
 ];
 

@@ -21,6 +21,7 @@ beforeEach(() => {
       systemPowerdown: note('powerdown'),
       quit: note('quit'),
       registers: () => 'RAX=0\nRBX=1\n',
+      physicalByte: (address) => (address < 0x1000 ? (address * 7) & 0xff : undefined),
     },
     {
       write: (byte) => {
@@ -83,4 +84,18 @@ test('edits its line: backspace, Ctrl-U, CR LF as one end', () => {
   expect(calls).toEqual(['stop', 'cont']);
   type('\x7f\x08\x1b\0c\r');
   expect(calls).toEqual(['stop', 'cont', 'cont']);
+});
+
+test('dumps memory in the form of QEMU', () => {
+  expect(answer('xp 0x10')).toBe('0000000000000010: 0x857e7770\r\n');
+  expect(answer('xp /9xb 0x10')).toBe(
+    '0000000000000010: 0x70 0x77 0x7e 0x85 0x8c 0x93 0x9a 0xa1\r\n0000000000000018: 0xa8\r\n',
+  );
+  expect(answer('xp /2gx 16')).toBe('0000000000000010: 0xa19a938c857e7770 0xd9d2cbc4bdb6afa8\r\n');
+  expect(answer('xp /2dh 0x12')).toBe('0000000000000012: -31362 -27764\r\n');
+  expect(answer('xp /2uh 0x12')).toBe('0000000000000012: 34174 37772\r\n');
+  expect(answer('xp /3c 0x4')).toBe("0000000000000004: '\\x1c' '#' '*'\r\n");
+  expect(answer('xp /2xb 0xfff')).toBe('Cannot access memory at address 0x1000\r\n');
+  expect(answer('xp /2q 0')).toContain('xp /fmt addr');
+  expect(answer('xp')).toContain('xp /fmt addr');
 });
