@@ -29,10 +29,19 @@ function hostAddress(cpu: Cpu, low: number, high: number, size: number, tag: num
   return ((low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0) + RAM_BASE;
 }
 
+/** What #AC asks of an operand (SDM vol. 3A, table 6-7): 10 bytes count as 8; environments and images by their fields. */
+function alignmentOf(size: number): number {
+  if (size === 10) return 8;
+  if (size === 14 || size === 94) return 2;
+  if (size === 28 || size === 108) return 4;
+  return size;
+}
+
 /** Loads `size` bytes at a linear address into S_FPU_OPERAND. */
 export function loadOperand(cpu: Cpu, low: number, high: number, size: number): void {
   const from = hostAddress(cpu, low, high, size, TLB_READ);
   if (from < 0) {
+    cpu.mmu.checkAlignment(low, high, alignmentOf(size));
     cpu.mmu.copyIn(S_FPU_OPERAND, low, high, size);
     return;
   }
@@ -46,6 +55,7 @@ export function loadOperand(cpu: Cpu, low: number, high: number, size: number): 
 export function storeOperand(cpu: Cpu, low: number, high: number, size: number): void {
   const to = hostAddress(cpu, low, high, size, TLB_WRITE);
   if (to < 0) {
+    cpu.mmu.checkAlignment(low, high, alignmentOf(size));
     cpu.mmu.copyOut(S_FPU_OPERAND, low, high, size);
     return;
   }
@@ -53,4 +63,10 @@ export function storeOperand(cpu: Cpu, low: number, high: number, size: number):
   if ((to & 3) === 0 && (size & 3) === 0)
     for (let i = 0; i < size; i += 4) i32[(to + i) >> 2] = i32[(S_FPU_OPERAND + i) >> 2];
   else for (let i = 0; i < size; i++) u8[to + i] = u8[S_FPU_OPERAND + i];
+}
+
+/** Checks that `size` bytes at a linear address could be stored, for a store that does not take place. */
+export function probeStore(cpu: Cpu, low: number, high: number, size: number): void {
+  cpu.mmu.checkAlignment(low, high, alignmentOf(size));
+  cpu.mmu.probe(low, high, size, true);
 }

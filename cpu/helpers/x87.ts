@@ -25,7 +25,7 @@ import { CR0_NE } from '../system/mode-word.ts';
 import { setStatusFlags } from './flags.ts';
 import { high, linearAddress, low } from './operands.ts';
 import { defineHelpers } from './registry.ts';
-import { loadOperand, storeOperand } from './x87-memory.ts';
+import { loadOperand, probeStore, storeOperand } from './x87-memory.ts';
 
 const AX = gprOffset(0);
 const CS_SELECTOR = segmentOffset(1) + SEGMENT_SELECTOR;
@@ -93,7 +93,7 @@ function x87(cpu: Cpu, op: number): number {
     if (form.stores < 0) x.environment = environment(cpu, info & r.INFO_SIZE_MASK);
     execute(x, opcode, modrm);
     if (x.storeBytes !== 0) storeOperand(cpu, addressLow, addressHigh, x.storeBytes);
-    else cpu.mmu.probe(addressLow, addressHigh, operandBytes(x, form.stores), true);
+    else probeStore(cpu, addressLow, addressHigh, operandBytes(x, form.stores));
     retire(x, opcode, modrm);
   }
   return HELPER_NEXT;
