@@ -1,12 +1,14 @@
 /**
- * Builds the guests of test/guests into build/guests: `node scripts/build-guests.mjs [kernels|http]` (default: both).
+ * Brings the guests of the tests into build/guests: `node scripts/build-guests.mjs [kernels|http|debian]` (default: all).
+ * kernels and http are built from test/guests; debian is the images of Debian's packages memtest86+ and grub-invaders,
+ * unpacked, not installed.
  *
  * The HTTP guest needs the sources of lwIP. They come from Debian's source package `lwip`, by apt's own client from the
  * archive this machine is set up with and verified by its keys, without root and without touching the system's apt
  * configuration. LWIP_DIR names an unpacked lwIP (the folder that holds src/) to use instead.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -15,6 +17,7 @@ const out = join(root, 'build', 'guests');
 
 /** Debian package that brings each program the build calls. */
 const tools = { gcc: 'gcc', make: 'make', ld: 'binutils', objcopy: 'binutils' };
+const debianTools = { 'apt-get': 'apt', 'dpkg-deb': 'dpkg' };
 const lwipTools = { 'apt-get': 'apt', tar: 'tar', xz: 'xz-utils' };
 
 function fail(message) {
@@ -83,17 +86,38 @@ function lwipSource() {
   return unpacked() ?? fail(`${archive} holds no src/Filelists.mk`);
 }
 
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : ['kernels', 'http'];
+/** Debian's packages of guests, and the image in each. */
+const debianGuests = { 'memtest86+': 'memtest86+x64.bin', 'grub-invaders': 'invaders.exec' };
+
+function unpackDebianGuests() {
+  const folder = join(out, 'debian');
+  const missing = Object.keys(debianGuests).filter((name) => !existsSync(join(folder, debianGuests[name])));
+  if (!missing.length) return;
+  requireTools(debianTools);
+  const packages = join(folder, 'packages');
+  mkdirSync(packages, { recursive: true });
+  console.log(`build-guests: fetching the packages ${missing.join(' and ')} from this machine's Debian archive`);
+  // Their architecture is named, because a guest's is not the host's.
+  run('apt-get', ['download', ...missing.map((name) => `${name}:amd64`)], { cwd: packages });
+  for (const name of missing) {
+    const archive = readdirSync(packages).find((file) => file.startsWith(`${name}_`));
+    run('dpkg-deb', ['--extract', archive, 'unpacked'], { cwd: packages });
+    copyFileSync(join(packages, 'unpacked', 'boot', debianGuests[name]), join(folder, debianGuests[name]));
+  }
+}
+
+const targets = ['kernels', 'http', 'debian'];
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : targets;
 for (const target of wanted)
-  if (target !== 'kernels' && target !== 'http') fail(`no target ${target}; there are kernels and http`);
-requireTools(tools);
-if (wanted.includes('http') && !existsSync('/usr/include/stdlib.h'))
-  fail('C headers are missing: apt-get install libc6-dev');
+  if (!targets.includes(target)) fail(`no target ${target}; there are ${targets.join(', ')}`);
 mkdirSync(out, { recursive: true });
-const lwip = wanted.includes('http') ? [`LWIP=${lwipSource()}`] : [];
-run('make', ['--silent', '-C', join(root, 'test', 'guests'), `OUT=${out}`, ...lwip, ...wanted], { stdio: 'inherit' });
-console.log(
-  `build-guests: ${out}: ${readdirSync(out)
-    .filter((name) => name.endsWith('.elf'))
-    .join(' ')}`,
-);
+if (wanted.includes('debian')) unpackDebianGuests();
+const built = wanted.filter((target) => target !== 'debian');
+if (built.length) {
+  requireTools(tools);
+  if (built.includes('http') && !existsSync('/usr/include/stdlib.h'))
+    fail('C headers are missing: apt-get install libc6-dev');
+  const lwip = built.includes('http') ? [`LWIP=${lwipSource()}`] : [];
+  run('make', ['--silent', '-C', join(root, 'test', 'guests'), `OUT=${out}`, ...lwip, ...built], { stdio: 'inherit' });
+}
+console.log(`build-guests: ${wanted.join(', ')} in ${out}`);

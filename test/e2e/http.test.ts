@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { HttpClient } from './http-client.ts';
-import { freePort, guest, isRoot, output, Tsvmm } from './tsvmm.ts';
+import { freePort, guest, isRoot, LONG, output, Tsvmm } from './tsvmm.ts';
 
-/** Bytes of the long streams. The bar of the project is 1 GB: TSVMM_STREAM_BYTES=1e9. */
-const STREAM_BYTES = Number(process.env.TSVMM_STREAM_BYTES ?? 100e6);
+/** Bytes of the long streams. */
+const STREAM_BYTES = LONG ? 1e9 : 100e6;
 /** Seconds a stream may take: 2 MB/s is slow even for a busy machine. */
 const STREAM_SECONDS = Math.ceil(STREAM_BYTES / 2e6);
 const PAGE = '200 225';

@@ -11,6 +11,9 @@ export const TSVMM = `${ROOT}bin/tsvmm`;
 /** A guest that scripts/build-guests.mjs has built. */
 export const guest = (name: string) => `${ROOT}build/guests/${name}`;
 
+/** Tests of hours and gigabytes run as well: `TSVMM_LONG=1`. */
+export const LONG = process.env.TSVMM_LONG === '1';
+
 export const isRoot = process.getuid?.() === 0;
 
 export interface Ending {
@@ -55,11 +58,11 @@ export class Tsvmm {
     });
   }
 
-  /** Waits until the console shows what is looked for. */
-  async console(wanted: RegExp, timeout = 30_000): Promise<RegExpExecArray> {
+  /** Waits until the console shows what is looked for, at or behind character `from`. */
+  async console(wanted: RegExp, timeout = 30_000, from = 0): Promise<RegExpExecArray> {
     const deadline = performance.now() + timeout;
     for (;;) {
-      const match = wanted.exec(this.stdout);
+      const match = wanted.exec(this.stdout.slice(from));
       if (match) {
         return match;
       }
@@ -76,8 +79,11 @@ export class Tsvmm {
     }
   }
 
-  type(text: string): void {
+  /** Types on the console and waits for what that brings. */
+  async type(text: string, wanted: RegExp): Promise<RegExpExecArray> {
+    const from = this.stdout.length;
     this.process.stdin.write(text, 'latin1');
+    return await this.console(wanted, 30_000, from);
   }
 
   /** Ends it, however it is, and waits for that. */
