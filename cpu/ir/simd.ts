@@ -32,15 +32,11 @@ export const I32X4_GT_U = SIMD | 0x3c;
 export const F32X4_EQ = SIMD | 0x41;
 export const F32X4_NE = SIMD | 0x42;
 export const F32X4_LT = SIMD | 0x43;
-export const F32X4_GT = SIMD | 0x44;
 export const F32X4_LE = SIMD | 0x45;
-export const F32X4_GE = SIMD | 0x46;
 export const F64X2_EQ = SIMD | 0x47;
 export const F64X2_NE = SIMD | 0x48;
 export const F64X2_LT = SIMD | 0x49;
-export const F64X2_GT = SIMD | 0x4a;
 export const F64X2_LE = SIMD | 0x4b;
-export const F64X2_GE = SIMD | 0x4c;
 export const V128_NOT = SIMD | 0x4d;
 export const V128_AND = SIMD | 0x4e;
 /** a & ~b. */
@@ -136,18 +132,12 @@ export const F32X4_ADD = SIMD | 0xe4;
 export const F32X4_SUB = SIMD | 0xe5;
 export const F32X4_MUL = SIMD | 0xe6;
 export const F32X4_DIV = SIMD | 0xe7;
-/** b < a ? b : a. */
-export const F32X4_PMIN = SIMD | 0xea;
-/** a < b ? b : a. */
-export const F32X4_PMAX = SIMD | 0xeb;
 export const F64X2_ABS = SIMD | 0xec;
 export const F64X2_SQRT = SIMD | 0xef;
 export const F64X2_ADD = SIMD | 0xf0;
 export const F64X2_SUB = SIMD | 0xf1;
 export const F64X2_MUL = SIMD | 0xf2;
 export const F64X2_DIV = SIMD | 0xf3;
-export const F64X2_PMIN = SIMD | 0xf6;
-export const F64X2_PMAX = SIMD | 0xf7;
 export const I32X4_TRUNC_SAT_F32X4_S = SIMD | 0xf8;
 export const F32X4_CONVERT_I32X4_S = SIMD | 0xfa;
 export const I32X4_TRUNC_SAT_F64X2_S_ZERO = SIMD | 0xfc;

@@ -8,8 +8,8 @@ import { S_SSE_FAST } from '../state.ts';
 import type { Lifter } from './lifter.ts';
 import { constant, floatBytes, low, setXmm, v, vector, xmm } from './vector.ts';
 
-export const SINGLE_MIN = 2 ** -126;
-export const DOUBLE_MIN = 2 ** -1022;
+const SINGLE_MIN = 2 ** -126;
+const DOUBLE_MIN = 2 ** -1022;
 
 /** Opcodes of a form. */
 interface Opcodes {
