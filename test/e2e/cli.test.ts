@@ -28,12 +28,7 @@ const runGuest = (name: keyof typeof GUESTS, ...argv: readonly string[]) =>
   run(['-kernel', kernelFile(name), '-m', '16M', ...argv]);
 
 /** A running guest; `output` grows. */
-function start(name: keyof typeof GUESTS, ...argv: readonly string[]) {
-  const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(
-    program,
-    ['-kernel', kernelFile(name), '-m', '16M', ...argv],
-    { stdio: ['pipe', 'pipe', 'pipe'] },
-  );
+function watch(child: ChildProcessByStdio<Writable, Readable, Readable>) {
   const state = { child, output: '', errors: '' };
   child.stdout.on('data', (bytes) => {
     state.output += bytes;
@@ -45,6 +40,12 @@ function start(name: keyof typeof GUESTS, ...argv: readonly string[]) {
     child.once('close', (status, signal) => resolve({ status, signal }));
   });
   return Object.assign(state, { ended });
+}
+
+function start(name: keyof typeof GUESTS, ...argv: readonly string[]) {
+  return watch(
+    spawn(program, ['-kernel', kernelFile(name), '-m', '16M', ...argv], { stdio: ['pipe', 'pipe', 'pipe'] }),
+  );
 }
 
 describe('without a guest', () => {
@@ -129,26 +130,68 @@ describe('how a guest ends', () => {
   });
 });
 
+/** A signal ends it within so many ms. */
+const SIGNAL_LATENCY = 100;
+/** A busy test machine is late now and then, a broken program always. */
+const SIGNAL_TRIES = 5;
+
+const SIGNALLED = [
+  ['SPINS', 'SIGTERM'],
+  ['SPINS', 'SIGINT'],
+  ['SPINS', 'SIGHUP'],
+  ['HALTS', 'SIGTERM'],
+  ['HALTS', 'SIGINT'],
+  ['HALTS', 'SIGHUP'],
+  ['FLOODS', 'SIGTERM'],
+] as const;
+
 describe('signals', () => {
-  test.each([
-    ['SPINS', 'SIGTERM'],
-    ['SPINS', 'SIGINT'],
-    ['SPINS', 'SIGHUP'],
-    ['HALTS', 'SIGTERM'],
-    ['FLOODS', 'SIGTERM'],
-  ] as const)('%s ends soon after %s, with status 0', async (name, signal) => {
-    const guest = start(name);
-    await expect.poll(() => guest.output.length, { timeout: 10_000 }).toBeGreaterThan(0);
+  /** @returns how long it took, ms */
+  async function signal(guest: ReturnType<typeof start>, pid: number, name: NodeJS.Signals): Promise<number> {
     const sent = performance.now();
-    guest.child.kill(signal);
+    process.kill(pid, name);
     expect(await guest.ended).toEqual({ status: 0, signal: null });
-    // 100 ms is the aim; a busy test machine needs more.
-    expect(performance.now() - sent).toBeLessThan(1000);
     expect(guest.errors).toMatch(/^tsvmm: terminating on signal \d+\n$/);
+    return performance.now() - sent;
+  }
+
+  async function leastLatency(once: () => Promise<number>): Promise<number> {
+    let least = Number.POSITIVE_INFINITY;
+    for (let tries = 0; tries < SIGNAL_TRIES && least > SIGNAL_LATENCY; tries++) {
+      least = Math.min(least, await once());
+    }
+    return least;
+  }
+
+  const printed = (guest: ReturnType<typeof start>) =>
+    expect.poll(() => guest.output.length, { timeout: 10_000 }).toBeGreaterThan(0);
+
+  test.each(SIGNALLED)(`%s ends within ${SIGNAL_LATENCY} ms of %s, with status 0`, async (name, signalName) => {
+    const latency = await leastLatency(async () => {
+      const guest = start(name);
+      await printed(guest);
+      return await signal(guest, guest.child.pid!, signalName);
+    });
+    expect(latency).toBeLessThan(SIGNAL_LATENCY);
+  });
+
+  const notRoot = process.getuid?.() === 0 ? '' : ' NOT RUN: not root';
+
+  test.skipIf(notRoot).each(SIGNALLED)(`as PID 1, %s ends on %s${notRoot}`, async (name, signalName) => {
+    const latency = await leastLatency(async () => {
+      const argv = ['--pid', '--fork', program, '-kernel', kernelFile(name), '-m', '16M'];
+      const guest = watch(spawn('unshare', argv, { stdio: ['pipe', 'pipe', 'pipe'] }));
+      await printed(guest);
+      const unshare = guest.child.pid;
+      const init = Number(readFileSync(`/proc/${unshare}/task/${unshare}/children`, 'utf8'));
+      return await signal(guest, init, signalName);
+    });
+    expect(latency).toBeLessThan(SIGNAL_LATENCY);
   });
 
   test('also when nobody reads its output', async () => {
     const guest = start('FLOODS');
+    await printed(guest);
     guest.child.stdout.pause();
     await new Promise((resolve) => setTimeout(resolve, 500));
     guest.child.kill('SIGTERM');
@@ -226,7 +269,8 @@ describe('terminal', () => {
 
   test('is raw for the guest, Ctrl-C included, and as before after a power-off', () => {
     const text = onTerminal(`${program} -m 16M -nographic -kernel ${kernelFile('ECHOES')}`, 'ab\\003q');
-    expect(text).toMatch(/ab\x03q\s*status 0/);
+    expect(text).toContain('ab\x03q');
+    expect(text).toContain('status 0');
     expect(text).toMatch(COOKED);
   });
 
