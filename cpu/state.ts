@@ -44,6 +44,9 @@ export const S_FAULT_OP = 0x1d4;
 export const S_SLOW_ADDRESS = 0x1d8;
 export const S_SLOW_VALUE = 0x1e0;
 
+/** i64: address of the block that the interpreter is in. */
+export const S_BLOCK_RIP = 0x1f0;
+
 /** Segment registers ES CS SS DS FS GS, then LDTR and TR: SEGMENT_STRIDE bytes each. */
 export const S_SEGMENTS = 0x200;
 export const SEGMENT_STRIDE = 32;

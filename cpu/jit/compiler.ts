@@ -12,7 +12,7 @@ import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
 import { PAGE_SIZE, RAM_BASE, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { needsHelper } from '../system/legality.ts';
-import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
+import { CORE_TYPES, FIRST_REGION, TYPE_REGION } from '../wasm/core-types.ts';
 import { assembleModule, Encoder } from '../wasm/encoder.ts';
 import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
 import { type BasicBlock, type CodeSource, ControlFlow } from './control-flow.ts';
@@ -64,7 +64,7 @@ export class RegionCompiler {
   private readonly regions = new Map<number, Region[]>();
   private readonly byPage = new Map<number, Set<Region>>();
   private readonly freeIndices: number[] = [];
-  private nextIndex = 1;
+  private nextIndex = FIRST_REGION;
   readonly counters: JitCounters = { regions: 0, instructions: 0, bytes: 0, milliseconds: 0, killed: 0 };
   /** The direct window that living regions were made for, and whether it must be looked for again. */
   private window: DirectWindow = { low: 0, length: 0 };

@@ -34,4 +34,19 @@ export const FUNCTION_SLOW_STORE = 4;
 export const FUNCTION_CONDITION = 5;
 /** All six flags at their RFLAGS positions. */
 export const FUNCTION_FLAGS = 13;
-// Behind them stand `step` and `run`, which only others call.
+/** step(op): has the helper of a record execute it, for regions. */
+export const FUNCTION_STEP = 14;
+/** lookup(): runs what stands at RIP. */
+export const FUNCTION_LOOKUP = 15;
+/** helper(op): has the record's helper execute it and goes on. */
+export const FUNCTION_HELPER = 16;
+/** fault(op): leaves because the record's instruction faulted. */
+export const FUNCTION_FAULT = 17;
+export const FUNCTION_RUN = 18;
+/** Handlers, in the order of their numbers; the table starts with them. */
+export const FIRST_HANDLER_FUNCTION = 19;
+
+/** The table: handlers first, regions from here on. */
+export const FIRST_REGION = 4096;
+/** Its size: what is left are regions that can be alive at once. */
+export const TABLE_SIZE = 65536;

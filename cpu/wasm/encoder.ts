@@ -3,6 +3,7 @@
 /** Value types (§5.3.1), indexed by the IR's T_*. */
 export const VALUE_TYPE = [0x40, 0x7f, 0x7e, 0x7d, 0x7c, 0x7b];
 
+export const UNREACHABLE = 0x00;
 export const BLOCK = 0x02;
 export const LOOP = 0x03;
 export const IF = 0x04;
@@ -14,6 +15,7 @@ export const BR_TABLE = 0x0e;
 export const RETURN = 0x0f;
 export const CALL = 0x10;
 export const CALL_INDIRECT = 0x11;
+export const RETURN_CALL = 0x12;
 export const RETURN_CALL_INDIRECT = 0x13;
 export const DROP = 0x1a;
 export const SELECT_OP = 0x1b;
@@ -203,6 +205,8 @@ export interface ModuleParts {
   /** Imported table "e"."t" of functions: minimum size; or a table of its own. */
   importedTable?: number;
   ownTable?: number;
+  /** Functions (by index) that the module's own table starts with. */
+  elements?: number[];
   /** Functions: type index and body (locals declaration and code, without the size). */
   functions: { type: number; body: Uint8Array; exportAs?: string }[];
 }
@@ -276,6 +280,16 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
     section.u32(0);
   }
   finish(7);
+
+  if (parts.elements !== undefined) {
+    section.u32(1);
+    section.u32(0);
+    section.i32Const(0);
+    section.byte(END);
+    section.u32(parts.elements.length);
+    for (const index of parts.elements) section.u32(index);
+    finish(9);
+  }
 
   section.u32(parts.functions.length);
   for (const { body } of parts.functions) section.vector(body);

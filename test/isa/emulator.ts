@@ -105,11 +105,11 @@ export class Emulator implements Executor {
   /** Offsets of the pages that are not pristine. */
   private readonly touched = new Set<number>();
 
-  constructor(name = 'interpreter') {
+  constructor(name = 'interpreter', hotThreshold = Number(process.env.HOT ?? 0)) {
     this.name = name;
     core ??= new WebAssembly.Module(buildCoreModule());
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core, hotThreshold: Number(process.env.HOT ?? 0) },
+      { ramSize: RAM_SIZE, core, hotThreshold },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },

@@ -1,0 +1,154 @@
+/**
+ * The dispatcher of the core module: finds what stands at RIP in the jump cache, a region or operations, and runs it.
+ * Regions come back to it; handlers tail-call it when a block ends.
+ */
+import { EXIT_MISS, EXIT_RECOMPILE, EXIT_SIDE } from '../exits.ts';
+import * as op from '../ir/ops.ts';
+import * as record from '../record.ts';
+import * as state from '../state.ts';
+import { TYPE_REGION, TYPE_RUN } from './core-types.ts';
+import * as wasm from './encoder.ts';
+
+const ENTRY = 0;
+const SKIP_REGION = 1;
+const CODE = 2;
+const OP_FOUND = 3;
+const RIP = 4;
+
+/** Side exits after which a region is looked at again. */
+const SIDE_EXIT_LIMIT = 1000;
+
+/** Body of lookup(). */
+export function lookupBody(): Uint8Array {
+  const out = new wasm.Encoder();
+  out.u32(2);
+  out.u32(4);
+  out.byte(wasm.VALUE_TYPE[op.T_I32]);
+  out.u32(1);
+  out.byte(wasm.VALUE_TYPE[op.T_I64]);
+  lookup(out);
+  out.byte(wasm.END);
+  return out.written();
+}
+
+function lookup(out: wasm.Encoder): void {
+  out.byte(wasm.LOOP); // $lookup
+  out.byte(wasm.VOID);
+  out.loadField(state.S_RIP, 8);
+  out.localTee(RIP);
+  out.byte(op.I32_WRAP_I64);
+  out.localTee(ENTRY);
+  out.localGet(ENTRY);
+  out.i32Const(12);
+  out.byte(op.I32_SHR_U);
+  out.byte(op.I32_XOR);
+  out.i32Const(state.JUMP_SETS - 1);
+  out.byte(op.I32_AND);
+  out.i32Const(Math.log2(state.JUMP_WAYS * state.JUMP_STRIDE));
+  out.byte(op.I32_SHL);
+  out.i32Const(state.S_JUMP_CACHE);
+  out.byte(op.I32_ADD);
+  out.localSet(ENTRY);
+  out.byte(wasm.BLOCK); // $found
+  out.byte(wasm.VOID);
+  out.byte(wasm.LOOP); // $probe
+  out.byte(wasm.VOID);
+  matches(out);
+  out.branch(wasm.BR_IF, 1);
+  out.localGet(ENTRY);
+  out.i32Const(state.JUMP_STRIDE);
+  out.byte(op.I32_ADD);
+  out.localTee(ENTRY);
+  out.i32Const(state.JUMP_WAYS * state.JUMP_STRIDE - 1);
+  out.byte(op.I32_AND);
+  out.branch(wasm.BR_IF, 0);
+  out.byte(wasm.END);
+  exit(out, EXIT_MISS);
+  out.byte(wasm.END);
+  // A region, unless the last one asked for the interpreter.
+  out.localGet(SKIP_REGION);
+  out.byte(op.I32_EQZ);
+  out.byte(wasm.IF);
+  out.byte(wasm.VOID);
+  out.localGet(ENTRY);
+  out.loadSized(state.JUMP_REGION, 4);
+  out.localTee(CODE);
+  out.byte(wasm.IF);
+  out.byte(wasm.VOID);
+  out.localGet(CODE);
+  out.byte(wasm.CALL_INDIRECT);
+  out.u32(TYPE_REGION);
+  out.u32(0);
+  out.localTee(CODE);
+  out.localSet(SKIP_REGION);
+  out.localGet(CODE);
+  out.i32Const(EXIT_SIDE);
+  out.byte(op.I32_GE_U);
+  out.byte(wasm.IF);
+  out.byte(wasm.VOID);
+  out.localGet(CODE);
+  out.i32Const(EXIT_SIDE);
+  out.byte(op.I32_NE);
+  out.byte(wasm.IF);
+  out.byte(wasm.VOID);
+  out.localGet(CODE);
+  out.byte(wasm.RETURN);
+  out.byte(wasm.END);
+  countSideExit(out);
+  out.byte(wasm.END);
+  out.branch(wasm.BR, 2); // $lookup
+  out.byte(wasm.END);
+  out.byte(wasm.END);
+  out.i32Const(0);
+  out.localGet(RIP);
+  out.storeSized(state.S_BLOCK_RIP, 8);
+  out.localGet(ENTRY);
+  out.loadSized(state.JUMP_OP, 4);
+  out.localTee(OP_FOUND);
+  out.localGet(OP_FOUND);
+  out.memory(wasm.I32_LOAD16_U, record.R_HANDLER);
+  out.byte(wasm.RETURN_CALL_INDIRECT);
+  out.u32(TYPE_RUN);
+  out.u32(0);
+  out.byte(wasm.END);
+  out.byte(wasm.UNREACHABLE);
+}
+
+function exit(out: wasm.Encoder, code: number): void {
+  out.i32Const(code);
+  out.byte(wasm.RETURN);
+}
+
+/** i32 on the stack: is ENTRY's that of RIP in the mode? */
+function matches(out: wasm.Encoder): void {
+  out.localGet(ENTRY);
+  out.loadSized(state.JUMP_RIP, 8);
+  out.localGet(RIP);
+  out.byte(op.I64_EQ);
+  out.localGet(ENTRY);
+  out.loadSized(state.JUMP_MODE, 4);
+  out.loadField(state.S_MODE, 4);
+  out.byte(op.I32_EQ);
+  out.byte(op.I32_AND);
+}
+
+/** Counts a side exit of the region of ENTRY; every SIDE_EXIT_LIMIT-th goes to TypeScript. */
+function countSideExit(out: wasm.Encoder): void {
+  out.localGet(ENTRY);
+  out.localGet(ENTRY);
+  out.loadSized(state.JUMP_EXITS, 4);
+  out.i32Const(1);
+  out.byte(op.I32_ADD);
+  out.localTee(CODE);
+  out.storeSized(state.JUMP_EXITS, 4);
+  out.localGet(CODE);
+  out.i32Const(SIDE_EXIT_LIMIT);
+  out.byte(op.I32_EQ);
+  out.byte(wasm.IF);
+  out.byte(wasm.VOID);
+  out.i32Const(0);
+  out.localGet(ENTRY);
+  out.storeSized(state.S_EXIT_ENTRY, 4);
+  exit(out, EXIT_RECOMPILE);
+  out.byte(wasm.END);
+}
