@@ -57,6 +57,7 @@ function bitTest(cpu: Cpu, op: number, change: Change | undefined): number {
   bitAddress(cpu, op, size, change !== undefined);
   const addressLow = low;
   const addressHigh = high;
+  cpu.mmu.checkAlignment(addressLow, addressHigh, size);
   if (change !== undefined) cpu.mmu.probe(addressLow, addressHigh, size, true);
   loadMemory(cpu, addressLow, addressHigh, size);
   const bit = ((number < 32 ? low : high) >>> (number & 31)) & 1;

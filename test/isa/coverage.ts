@@ -24,6 +24,7 @@ const UNTESTABLE: Readonly<Record<string, string>> = {
   LSL: "reads the host kernel's descriptors",
   VERR: "reads the host kernel's descriptors",
   VERW: "reads the host kernel's descriptors",
+  XSAVEOPT: 'what it need not store is for the processor to know',
   INT1: 'hypervisors report the wrong RIP for it',
 };
 
@@ -39,7 +40,8 @@ export function testable(mode64: boolean): OpcodeRow[] {
 }
 
 const helpers = allHelpers();
-const ALWAYS_UD = new Set(['UD0', 'UD1', 'UD2']);
+/** #UD, so far as user mode can see. */
+const ALWAYS_UD = new Set(['UD0', 'UD1', 'UD2', 'RSM']);
 
 /** Does the CPU have a meaning for `row`? */
 export function implemented(row: OpcodeRow): boolean {

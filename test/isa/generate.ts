@@ -37,6 +37,7 @@ const STATUS_FLAGS = 0x8d5;
 const RFLAGS_DF = 0x400;
 const RFLAGS_AC = 0x40000;
 const RFLAGS_ID = 0x200000;
+const CS_PREFIX = 0x2e;
 
 /** How often chance may choose an encoding that belongs to another row. */
 const ATTEMPTS = 40;
@@ -62,7 +63,9 @@ function begin(builder: CaseBuilder, row: OpcodeRow | undefined): void {
   builder.elementKind = row ? elementKind(row, rng) : rng.pick(['integer', 'float32', 'float64', 'bytes']);
   if (attributes & ATTR_SSE || row?.mnemonic.includes('XSAVE') || row?.mnemonic === 'FXSAVE')
     randomSse(state.fxsave, rng, builder.elementKind);
-  if (attributes & ATTR_X87 || (attributes & ATTR_MMX && rng.chance(10))) randomX87(state.fxsave, rng);
+  // XSAVE need not store what is in its initial state.
+  if (attributes & ATTR_X87 || row?.mnemonic === 'XSAVE' || (attributes & ATTR_MMX && rng.chance(10)))
+    randomX87(state.fxsave, rng);
   else if (attributes & ATTR_MMX) randomMmx(state.fxsave, rng);
 }
 
@@ -116,7 +119,7 @@ export function undefinedForm(row: OpcodeRow, mode64: boolean, seed: number): Ge
 
 function instruction(builder: CaseBuilder, row: OpcodeRow): Encoded | undefined {
   const encoded = encode(builder, row, prepare(builder, row));
-  if (encoded === undefined || shiftsTooFar(builder, row, encoded)) return undefined;
+  if (encoded === undefined || shiftsTooFar(builder, row, encoded) || leftOpen(builder, row, encoded)) return undefined;
   fillOperands(builder, row, encoded);
   return encoded;
 }
@@ -128,6 +131,14 @@ function shiftsTooFar(builder: CaseBuilder, row: OpcodeRow, { operandSize, bytes
   if (builder.sequence) return true;
   builder.prefer(RCX, BigInt(builder.rng.below(17)));
   return (builder.state.gpr[RCX] & 31n) > 16n;
+}
+
+/** What the manuals leave to the processor, or what they say differently. */
+function leftOpen({ mode64 }: CaseBuilder, row: OpcodeRow, { bytes, memory }: Encoded): boolean {
+  // ARPL through CS that need not write: #GP by Intel's manual, nothing on AMD's CPUs.
+  if (row.mnemonic === 'ARPL' && bytes.includes(CS_PREFIX)) return true;
+  // Across the end of a 4 GiB segment there may or may not be a #GP (SDM vol. 3A 5.3).
+  return memory !== undefined && !mode64 && memory.linear + BigInt(memory.size) > 1n << 32n;
 }
 
 /**

@@ -24,7 +24,7 @@ function codeSelector(builder: CaseBuilder): bigint {
 
 /** An address in the code region but not in the code: arriving there is seen as an INT3 with that RIP. */
 function codeTarget(builder: CaseBuilder): bigint {
-  const offset = builder.rng.below(CODE.length / 2);
+  const offset = builder.rng.below(0x700);
   return BigInt(offset + (builder.codeAddress < CODE.address + CODE.length / 4 ? CODE.address + 0x800 : CODE.address));
 }
 
