@@ -55,7 +55,8 @@ export class BlockCache {
   private readonly blocks = new Map<number, Block>();
   private readonly byPage = new Map<number, Set<Block>>();
   private readonly bytes = new Uint8Array(64);
-  counters = { decoded: 0, insns: 0, lookups: 0, dropped: 0 };
+  /** Blocks decoded, and dropped because their bytes changed. */
+  readonly counters = { decoded: 0, dropped: 0 };
   private arena = S_OPS;
   /** Executions after which a block is reported as hot. */
   hotThreshold = 0x7fffffff;
@@ -104,7 +105,6 @@ export class BlockCache {
    * @throws GuestFault when the first instruction cannot be fetched.
    */
   lookup(ripLow: number, ripHigh: number, mode: number): Block {
-    this.counters.lookups++;
     const key = (ripLow >>> 0) * 4096 + (mode & 0xfff);
     const linearLow = this.linear(ripLow, mode);
     const linearHigh = codeSize(mode) === 8 ? ripHigh : 0;

@@ -4,6 +4,7 @@
  */
 import type { AccessSize, BusDevice, InterruptController } from '../devices/bus.ts';
 import { BlockCache } from './blocks.ts';
+import { CpuCounters } from './counters.ts';
 import { SEG_CS } from './decode/insn.ts';
 import {
   EXIT_BUDGET,
@@ -129,7 +130,7 @@ export class Cpu {
   halted = false;
   /** A triple fault stopped the processor. */
   shutdown = false;
-  stats = { exits: new Array(16).fill(0), helps: 0, slowLoads: 0, slowStores: 0 };
+  readonly counters = new CpuCounters();
   /** Instructions executed since the start (double). */
   instructions = 0;
 
@@ -150,9 +151,9 @@ export class Cpu {
     const instance = new WebAssembly.Instance(options.core, {
       e: {
         m: this.memory,
-        helper: (op: number) => (this.stats.helps++, this.help(op)),
-        load: (size: number) => (this.stats.slowLoads++, this.mmu.slowLoad(size)),
-        store: (size: number) => (this.stats.slowStores++, this.mmu.slowStore(size)),
+        helper: (op: number) => this.help(op),
+        load: (size: number) => this.mmu.slowLoad(size),
+        store: (size: number) => this.mmu.slowStore(size),
       },
     });
     this.runCore = instance.exports.run as RunFunction;
@@ -181,6 +182,7 @@ export class Cpu {
 
   /** Executes the instruction of record `op` by its helper; called by generated code. */
   private help(op: number): number {
+    this.counters.helperCalls++;
     try {
       const row = this.u16[(op + r.R_ROW) >> 1];
       const helper = this.helpers[row];
@@ -241,7 +243,7 @@ export class Cpu {
 
   /** Acts on an exit of the core. @returns STOP_*, or -1 to go on. */
   private handle(code: number): number {
-    this.stats.exits[code]++;
+    this.counters.exits[code]++;
     switch (code) {
       case EXIT_MISS:
         this.miss();

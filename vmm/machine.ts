@@ -3,6 +3,7 @@
  * CPU in slices of a few milliseconds and serves devices and the event loop in between.
  */
 
+import { appendFileSync } from 'node:fs';
 import { type ApicRegisters, Cpu, HOT_THRESHOLD, STOP_BUDGET, STOP_SHUTDOWN } from '../cpu/cpu.ts';
 import { RAM_BASE } from '../cpu/state.ts';
 import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
@@ -344,18 +345,36 @@ export class Machine implements MonitorTarget {
     return this.memory.contains(address, 1) ? this.memory.read8(address) : undefined;
   }
 
-  private close(): void {
-    if (process.env.TSVMM_STATS) {
-      const c = this.cpu.regions?.counters;
-      console.error(
-        JSON.stringify({
-          ms: this.clock.now() / 1e6,
-          instructions: this.cpu.instructions,
-          ...c,
-          ...this.cpu.stats,
-          blocks: this.cpu.blocks.counters,
-        }),
+  /** `-d stats` */
+  private statistics(): string[] {
+    const { cpu, clock } = this;
+    const lines = [
+      `time: ${(clock.now() / 1e9).toFixed(3)} s`,
+      `instructions: ${cpu.instructions}`,
+      ...cpu.counters.lines(),
+      `blocks decoded: ${cpu.blocks.counters.decoded}, dropped: ${cpu.blocks.counters.dropped}`,
+    ];
+    if (cpu.regions !== undefined) {
+      const { regions, instructions, bytes, milliseconds, killed } = cpu.regions.counters;
+      lines.push(
+        `regions translated: ${regions} (${instructions} guest instructions, ${bytes} bytes, ${milliseconds.toFixed(0)} ms), dropped: ${killed}`,
       );
+    }
+    return lines;
+  }
+
+  private writeLog(lines: readonly string[]): void {
+    const text = lines.map((line) => `${line}\n`).join('');
+    if (this.config.logFile === undefined) {
+      process.stderr.write(text);
+    } else {
+      appendFileSync(this.config.logFile, text);
+    }
+  }
+
+  private close(): void {
+    if (this.config.log.includes('stats')) {
+      this.writeLog(this.statistics());
     }
     this.console.close(this.patience);
     this.board.close();

@@ -40,7 +40,6 @@ export interface Region {
   ranges: [number, number][];
 }
 
-/** Rows that have a definition and, though they end interpreter blocks, not a region's. */
 const CODE_SIZE_64 = 8;
 const COPY_SIZE = 64;
 
@@ -178,10 +177,11 @@ export class RegionCompiler {
 
   /** Guest code by linear address; notes in `pages` which pages it came from. */
   private source(pages: Map<number, number>, high: number, mode: number): CodeSource {
-    const bytes = new Uint8Array(COPY_SIZE);
-    return {
-      bytes,
-      locate: (low, addressHigh) => {
+    const copy = new Uint8Array(COPY_SIZE);
+    const { u8 } = this.mmu;
+    const source = {
+      bytes: u8,
+      locate: (low: number, addressHigh: number): number => {
         if (addressHigh !== high) return -1;
         const page = low >>> 12;
         let physical = pages.get(page);
@@ -193,17 +193,18 @@ export class RegionCompiler {
         }
         const offset = low & (PAGE_SIZE - 1);
         const start = RAM_BASE + physical * PAGE_SIZE + offset;
+        source.bytes = u8;
+        if (offset + 15 < PAGE_SIZE) return start;
         // Instructions that reach into the next page are left to the interpreter.
-        if (offset + 15 >= PAGE_SIZE) {
-          const length = Math.min(COPY_SIZE, PAGE_SIZE - offset);
-          bytes.fill(0);
-          bytes.set(this.mmu.u8.subarray(start, start + length));
-          if (decode(this.insn, bytes, 0, CODE_SIZE_64, 8) > length) return -1;
-        } else bytes.set(this.mmu.u8.subarray(start, start + 32));
-        return 0;
+        const length = PAGE_SIZE - offset;
+        copy.fill(0);
+        copy.set(u8.subarray(start, start + length));
+        source.bytes = copy;
+        return decode(this.insn, copy, 0, CODE_SIZE_64, 8) > length ? -1 : 0;
       },
-      executed: (low, addressHigh) => this.blocks.has(low, addressHigh, mode),
+      executed: (low: number, addressHigh: number) => this.blocks.has(low, addressHigh, mode),
     };
+    return source;
   }
 
   /** Regions take what has a definition or can be stepped in place; what ends blocks must have a definition. */

@@ -39,6 +39,8 @@ export interface BasicBlock {
   successors: (BasicBlock | undefined)[];
   /** Addresses of the successors, low and high for each. */
   targets: number[];
+  /** Ends with a direct call (END_JUMP). */
+  calls: boolean;
   /** Set by structure.ts. */
   order: number;
   predecessors: BasicBlock[];
@@ -52,6 +54,7 @@ export interface BasicBlock {
 export interface CodeSource {
   /** @returns offset into `bytes` of the code at a linear address (32 bytes readable), or -1 when it cannot be had. */
   locate(low: number, high: number): number;
+  /** Where the last `locate` found the code. */
   readonly bytes: Uint8Array;
   /** Has the block at this address run? */
   executed(low: number, high: number): boolean;
@@ -83,18 +86,20 @@ interface Start {
 
 export class ControlFlow {
   readonly blocks: BasicBlock[] = [];
-  private readonly byKey = new Map<string, BasicBlock>();
+  private readonly byKey = new Map<number, BasicBlock>();
   private readonly source: CodeSource;
   private readonly canLift: (insn: Insn) => boolean;
   private readonly starts: Start[] = [];
   private contexts = 1;
-  private readonly children = new Map<string, Context>();
+  private readonly children = new Map<number, Context>();
+  private readonly high: number;
   private count = 0;
 
   /** @param canLift can a region contain this instruction (else it ends at it)? */
   constructor(source: CodeSource, canLift: (insn: Insn) => boolean, ripLow: number, ripHigh: number) {
     this.source = source;
     this.canLift = canLift;
+    this.high = ripHigh;
     const root: Context = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
     this.starts.push({ low: ripLow, high: ripHigh, context: root });
     // Breadth first: what is near the entry comes in before the budget is spent.
@@ -103,14 +108,15 @@ export class ControlFlow {
     this.connect();
   }
 
-  private key(low: number, high: number, context: Context): string {
-    return `${low},${high},${context.id}`;
+  /** Names an address (in the region's 4 GiB) in a context. */
+  private key(low: number, context: Context): number {
+    return context.id * 2 ** 32 + (low >>> 0);
   }
 
   /** Decodes the straight run of instructions at a start and notes where it may go. */
   private scan({ low, high, context }: Start): void {
-    const key = this.key(low, high, context);
-    if (this.byKey.has(key) || this.count >= MAX_INSTRUCTIONS) return;
+    const key = this.key(low, context);
+    if (high !== this.high || this.byKey.has(key) || this.count >= MAX_INSTRUCTIONS) return;
     const block: BasicBlock = {
       ripLow: low,
       ripHigh: high,
@@ -121,6 +127,7 @@ export class ControlFlow {
       end: END_INTERPRET,
       successors: [],
       targets: [],
+      calls: false,
       order: 0,
       predecessors: [],
       dominator: undefined,
@@ -143,7 +150,7 @@ export class ControlFlow {
         this.finish(block, next, high, context);
         break;
       }
-      if (this.byKey.has(this.key(at, high, context)) || block.instructions.length >= 128) {
+      if (this.byKey.has(this.key(at, context)) || block.instructions.length >= 128) {
         block.end = END_JUMP;
         block.targets = [at, high];
         this.starts.push({ low: at, high, context });
@@ -185,6 +192,7 @@ export class ControlFlow {
       this.follow(low, targetHigh_, context);
     } else if (isCall[row]) {
       block.end = END_JUMP;
+      block.calls = true;
       block.targets = [low, targetHigh_];
       if (context.depth < MAX_DEPTH && this.source.executed(low, targetHigh_))
         this.starts.push({ low, high: targetHigh_, context: this.child(context, next, high) });
@@ -192,7 +200,7 @@ export class ControlFlow {
   }
 
   private child(parent: Context, returnLow: number, returnHigh: number): Context {
-    const key = this.key(returnLow, returnHigh, parent);
+    const key = this.key(returnLow, parent);
     let context = this.children.get(key);
     if (context === undefined) {
       context = { id: this.contexts++, parent, returnLow, returnHigh, depth: parent.depth + 1 };
@@ -210,10 +218,11 @@ export class ControlFlow {
     for (const block of this.blocks) {
       for (let i = 1; i < block.instructions.length; i++) {
         const at = block.instructions[i];
-        if (!this.byKey.has(this.key(at, block.ripHigh, block.context))) continue;
+        if (!this.byKey.has(this.key(at, block.context))) continue;
         block.instructions.length = i;
         block.end = END_JUMP;
         block.targets = [at, block.ripHigh];
+        block.calls = false;
         block.endLow = at;
         break;
       }
@@ -223,22 +232,13 @@ export class ControlFlow {
   private connect(): void {
     for (const block of this.blocks) {
       const { context, end, targets } = block;
-      let into = context;
-      if (end === END_RETURN) into = context.parent!;
+      let into: Context | undefined = context;
+      if (end === END_RETURN) into = context.parent;
+      else if (block.calls) into = this.children.get(this.key(block.endLow, context));
       for (let i = 0; i < targets.length; i += 2) {
-        let successor = this.byKey.get(this.key(targets[i], targets[i + 1], into));
-        if (end === END_JUMP && block.instructions.length > 0 && this.endsWithCall(block)) {
-          const child = this.children.get(this.key(block.endLow, block.endHigh, context));
-          successor = child && this.byKey.get(this.key(targets[i], targets[i + 1], child));
-        }
-        block.successors.push(successor);
+        const inside = into !== undefined && targets[i + 1] === this.high;
+        block.successors.push(inside ? this.byKey.get(this.key(targets[i], into!)) : undefined);
       }
     }
-  }
-
-  private endsWithCall(block: BasicBlock): boolean {
-    const offset = this.source.locate(block.instructions[block.instructions.length - 1], block.ripHigh);
-    decode(insn, this.source.bytes, offset, CODE_SIZE_64, 8);
-    return isCall[insn.row] === 1;
   }
 }

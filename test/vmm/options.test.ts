@@ -261,11 +261,11 @@ describe('the rest', () => {
       rtcBase: '2006-06-17',
     });
     expect(
-      run('-M microvm,accel=kvm:tcg -accel jit=js -d in_asm,int -D /tmp/log -name guest=x,debug-threads=on'),
+      run('-M microvm,accel=kvm:tcg -accel jit=off -d stats -D /tmp/log -name guest=x,debug-threads=on'),
     ).toMatchObject({
       machine: 'microvm',
-      jit: 'js',
-      log: ['in_asm', 'int'],
+      jit: 'off',
+      log: ['stats'],
       logFile: '/tmp/log',
       name: 'x',
     });

@@ -85,7 +85,7 @@ export interface MachineConfig {
   readonly vga: boolean;
   /** `utc`, `localtime`, or a date such as `2006-06-17T16:01:21`. */
   readonly rtcBase: string;
-  readonly jit: 'wasm' | 'js' | 'off';
+  readonly jit: 'wasm' | 'off';
   /** Guest time is 2^shift ns per instruction; undefined: real time. */
   readonly icountShift?: number | undefined;
   readonly characters: readonly CharacterConfig[];

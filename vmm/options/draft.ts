@@ -30,7 +30,7 @@ export class Draft {
   /** Undefined: not said. */
   vga: boolean | undefined;
   rtcBase = 'utc';
-  jit: 'wasm' | 'js' | 'off' = 'wasm';
+  jit: 'wasm' | 'off' = 'wasm';
   icountShift: number | undefined;
   noReboot = false;
   noShutdown = false;

@@ -78,7 +78,7 @@ function checkAccelerator(sub: Suboptions, name: string): void {
 export function setAccelerator(draft: Draft, text: string): void {
   const sub = new Suboptions('-accel', text, 'accel');
   checkAccelerator(sub, sub.take('accel') ?? '');
-  draft.jit = sub.takeOneOf('jit', ['wasm', 'js', 'off']) ?? draft.jit;
+  draft.jit = sub.takeOneOf('jit', ['wasm', 'off']) ?? draft.jit;
   // QEMU's tuning of its own accelerators.
   sub.ignore('thread', 'tb-size', 'one-insn-per-tb', 'split-wx', 'kernel-irqchip', 'kvm-shadow-mem', 'dirty-ring-size');
   sub.finish();
@@ -113,14 +113,7 @@ export function setIcount(draft: Draft, text: string): void {
 
 /** What `-d` can write, and what it is. */
 export const LOG_ITEMS: Readonly<Record<string, string>> = {
-  in_asm: 'guest instructions when they are first translated',
-  out_asm: 'the code generated for them',
-  op: 'the intermediate representation',
-  int: 'interrupts and exceptions',
-  cpu_reset: 'CPU state before resets',
-  exec: 'every region that is entered',
-  guest_errors: 'guests doing what the manuals forbid',
-  unimp: 'guests asking for what is not there',
+  stats: 'counters of CPU and translator when the machine ends',
 };
 
 /** `-d item,…` */
