@@ -8,7 +8,7 @@ import type { Cpu } from '../cpu.ts';
 import { type Insn, SEG_CS, SEG_SS } from '../decode/insn.ts';
 import { HELPER_NEXT } from '../exits.ts';
 import * as op from '../ir/ops.ts';
-import { rows } from '../isa/table.ts';
+import { ATTR_MMX, rows } from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
 import { Lifter, operandBytes } from '../lift/lifter.ts';
 import * as r from '../record.ts';
@@ -37,7 +37,9 @@ const PUSHES = new Set(['PUSH', 'PUSHF', 'CALL']);
 const POPS = new Set(['POP', 'POPF', 'RET']);
 /** Instructions without a definition that write their memory operand; of the x87 escapes those that /ext names. */
 const STORES = new Set(
-  'FNSTENV FNSAVE FNSTCW FNSTSW FXSAVE XSAVE XSAVEOPT STMXCSR SGDT SIDT SLDT STR SMSW CMPXCHG8B ARPL MOVNTQ'.split(' '),
+  'FNSTENV FNSAVE FNSTCW FNSTSW FXSAVE XSAVE XSAVEOPT STMXCSR SGDT SIDT SLDT STR SMSW CMPXCHG8B ARPL MOVD MOVQ MOVNTQ'.split(
+    ' ',
+  ),
 );
 const X87_STORES: Record<number, number> = { 217: 0b1100, 219: 0b10001110, 221: 0b1110, 223: 0b11001110 };
 /** These name an address without accessing it, or check for themselves. */
@@ -72,7 +74,8 @@ function operandAccess(insn: Insn): { bytes: number; write: boolean } {
   if (k < 0) return { bytes: 0, write: false };
   const bytes = operandBytes(row, k, insn) || Math.max(1, Number(row.operands[k].type) / 8 || 1);
   const x87Store = row.mnemonic === 'X87' && ((X87_STORES[row.opcode] ?? 0) >> ((insn.modrm >> 3) & 7)) & 1;
-  return { bytes, write: STORES.has(row.mnemonic) || x87Store === 1 };
+  const mmxStore = (row.attributes & ATTR_MMX) !== 0 && k === 0;
+  return { bytes, write: STORES.has(row.mnemonic) || x87Store === 1 || mmxStore };
 }
 
 /**

@@ -137,6 +137,13 @@ function shiftsTooFar(builder: CaseBuilder, row: OpcodeRow, { operandSize, bytes
 function leftOpen({ mode64 }: CaseBuilder, row: OpcodeRow, { bytes, memory }: Encoded): boolean {
   // ARPL through CS that need not write: #GP by Intel's manual, nothing on AMD's CPUs.
   if (row.mnemonic === 'ARPL' && bytes.includes(CS_PREFIX)) return true;
+  // Which comes first, #GP of the alignment or #SS of the address.
+  if (
+    /^X(SAVE|RSTOR)/.test(row.mnemonic) &&
+    memory &&
+    memory.linear !== BigInt.asUintN(64, BigInt.asIntN(48, memory.linear))
+  )
+    return true;
   // Across the end of a 4 GiB segment there may or may not be a #GP (SDM vol. 3A 5.3).
   return memory !== undefined && !mode64 && memory.linear + BigInt(memory.size) > 1n << 32n;
 }
