@@ -140,10 +140,9 @@ function maskedMove(cpu: Cpu, op: number): number {
   destinationAddress(cpu, op);
   const addressLow = low;
   const addressHigh = high;
-  cpu.mmu.checkAlignment(addressLow, addressHigh, 8);
-  cpu.mmu.checkAlignment(addressLow, addressHigh, 8);
   // AMD's CPUs enter MMX even if the store then faults; to the instruction, run again, that is no difference.
   enterMmx(cpu.x87);
+  cpu.mmu.checkAlignment(addressLow, addressHigh, 8);
   // All of the operand must be writable, whatever the mask.
   cpu.mmu.probe(addressLow, addressHigh, 8, true);
   for (let i = 0; i < 8; i++) {

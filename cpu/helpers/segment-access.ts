@@ -37,9 +37,7 @@ const PUSHES = new Set(['PUSH', 'PUSHF', 'CALL']);
 const POPS = new Set(['POP', 'POPF', 'RET']);
 /** Instructions without a definition that write their memory operand; of the x87 escapes those that /ext names. */
 const STORES = new Set(
-  'FNSTENV FNSAVE FNSTCW FNSTSW FXSAVE XSAVE XSAVEOPT STMXCSR SGDT SIDT SLDT STR SMSW CMPXCHG8B ARPL MOVD MOVQ MOVNTQ'.split(
-    ' ',
-  ),
+  'FNSTENV FNSAVE FNSTCW FNSTSW FXSAVE XSAVE XSAVEOPT STMXCSR SGDT SIDT SLDT STR SMSW CMPXCHG8B ARPL'.split(' '),
 );
 const X87_STORES: Record<number, number> = { 217: 0b1100, 219: 0b10001110, 221: 0b1110, 223: 0b11001110 };
 /** These name an address without accessing it, or check for themselves. */
