@@ -39,7 +39,7 @@ export class InterruptHub implements InterruptController {
 
   constructor(options: InterruptHubOptions) {
     this.onPending = options.onPending;
-    this.ioApic = new IoApic(this.apicBus);
+    this.ioApic = new IoApic(this.apicBus, options.clock);
     this.pic = new Pic8259Pair((level) => {
       this.localApic.setLint0(level);
       this.update();

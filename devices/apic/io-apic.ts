@@ -2,7 +2,7 @@
  * The I/O APIC (Intel 82093AA datasheet, order 290566), version 0x11, 24 inputs. Window: IOREGSEL at 0, IOWIN at 0x10.
  */
 
-import type { AccessSize, BusDevice } from '../bus.ts';
+import type { AccessSize, BusDevice, Clock, Timer } from '../bus.ts';
 import { type ApicBus, MESSAGE_LEVEL_TRIGGERED, MESSAGE_MODE_SHIFT, MESSAGE_VECTOR } from './apic-bus.ts';
 
 export const IO_APIC_PINS = 24;
@@ -25,16 +25,29 @@ const ENTRY_MASKED = 0x10000;
 const ENTRY_WRITABLE = 0x1afff;
 const ENTRY_DESTINATION_SHIFT = 24;
 
+/**
+ * On hardware an EOI takes its time to come back as the next interrupt of a level that is still held, and the interrupted
+ * program gets on. Here it would come back before a single instruction, for ever; so after this many in a row it waits.
+ */
+const REPEATS_AT_ONCE = 1000;
+const REPEAT_DELAY_NS = 100_000;
+
 export class IoApic implements BusDevice {
   private readonly bus: ApicBus;
+  private readonly clock: Clock;
   private readonly low = new Uint32Array(IO_APIC_PINS);
   private readonly high = new Uint32Array(IO_APIC_PINS);
   private readonly pins = new Uint8Array(IO_APIC_PINS);
+  /** EOIs since each input was last low. */
+  private readonly repeats = new Uint32Array(IO_APIC_PINS);
+  private readonly repeatTimer: Timer;
   private select = 0;
   private id = 0;
 
-  constructor(bus: ApicBus) {
+  constructor(bus: ApicBus, clock: Clock) {
     this.bus = bus;
+    this.clock = clock;
+    this.repeatTimer = clock.createTimer(() => this.repeat());
     bus.onEoi((vector) => this.endOfInterrupt(vector));
     this.reset();
   }
@@ -44,12 +57,15 @@ export class IoApic implements BusDevice {
     this.id = 0;
     this.low.fill(ENTRY_MASKED);
     this.high.fill(0);
+    this.repeats.fill(0);
+    this.repeatTimer.cancel();
   }
 
   /** Drives input `pin`, active high. An edge at a masked input is lost, as the datasheet has it. */
   setPin(pin: number, level: boolean): void {
     const rises = level && this.pins[pin] === 0;
     this.pins[pin] = level ? 1 : 0;
+    if (!level) this.repeats[pin] = 0;
     if (this.low[pin] & MESSAGE_LEVEL_TRIGGERED) this.serviceLevel(pin);
     else if (rises && !(this.low[pin] & ENTRY_MASKED)) this.deliver(pin);
   }
@@ -100,7 +116,20 @@ export class IoApic implements BusDevice {
       const entry = this.low[pin];
       if (!(entry & ENTRY_REMOTE_IRR) || (entry & MESSAGE_VECTOR) !== vector) continue;
       this.low[pin] = entry & ~ENTRY_REMOTE_IRR;
-      this.serviceLevel(pin);
+      if (this.pins[pin] !== 0 && ++this.repeats[pin] > REPEATS_AT_ONCE) this.repeatLater();
+      else this.serviceLevel(pin);
+    }
+  }
+
+  private repeatLater(): void {
+    if (!this.repeatTimer.armed) this.repeatTimer.arm(this.clock.now() + REPEAT_DELAY_NS);
+  }
+
+  private repeat(): void {
+    for (let pin = 0; pin < IO_APIC_PINS; pin++) {
+      if (this.repeats[pin] <= REPEATS_AT_ONCE) continue;
+      this.repeats[pin] = 0;
+      if (this.low[pin] & MESSAGE_LEVEL_TRIGGERED) this.serviceLevel(pin);
     }
   }
 

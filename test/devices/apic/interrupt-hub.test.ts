@@ -463,6 +463,22 @@ describe('I/O APIC', () => {
     expect([hub.pending(), ioGet(0x26)]).toEqual([false, 0x8050]);
   });
 
+  test('a level held for ever lets the interrupted program get on now and then', () => {
+    const { clock, hub, ioSet, set } = makeHub();
+    set(LINT0, 0x10000);
+    ioSet(0x26, 0x8050);
+    hub.line(11).set(true);
+    let taken = 0;
+    for (; hub.pending() && taken < 10_000; taken++) {
+      hub.acknowledge();
+      set(EOI, 0);
+    }
+    expect(taken).toBeGreaterThan(100);
+    expect(taken).toBeLessThan(10_000);
+    clock.advance(1_000_000);
+    expect(hub.pending()).toBe(true);
+  });
+
   test('a level that no local APIC took is not in service', () => {
     const { ioSet, ioGet, hub } = makeHub();
     ioSet(0x27, 0x05000000);
