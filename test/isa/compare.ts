@@ -24,7 +24,7 @@ import {
   TRAP_SYSCALL,
   TRAP_TIMEOUT,
 } from './case.ts';
-import { assemble, type GeneratedCase, type Instruction } from './generate.ts';
+import { assemble, type GeneratedCase, type Instruction, isTranscendental } from './generate.ts';
 
 const FSW_C1 = 0x200;
 const RFLAGS_RF = 0x10000;
@@ -49,9 +49,6 @@ export interface Mismatch {
 /** RCPPS and the like: the result is any within 1.5 × 2⁻¹² of the true one (SDM vol. 2B), and vendors differ. */
 const estimates = new Set(['RCPPS', 'RCPSS', 'RSQRTPS', 'RSQRTSS']);
 
-/** F2XM1 FYL2X FPTAN FPATAN FYL2XP1 FSINCOS FSIN FCOS (D9 xx): within one unit in the last place. */
-const TRANSCENDENTAL = new Set([0xf0, 0xf1, 0xf2, 0xf3, 0xf9, 0xfb, 0xfe, 0xff]);
-
 const SHIFTS = new Set('ROL ROR RCL RCR SHL SHR SAR SHLD SHRD'.split(' '));
 
 /** Operands of many pieces: which piece is accessed first, and so reported by a #PF, is the processor's choice. */
@@ -60,10 +57,6 @@ const OPERAND_BYTES = 1024n;
 
 /** MXCSR_MASK in the FXSAVE image: only AMD's CPUs have MXCSR.MM, misaligned SSE operands. */
 const MXCSR_MASK_MM = 0x0002_0000_0000_0000n;
-
-function isTranscendental({ row, bytes }: Instruction): boolean {
-  return row.mnemonic === 'X87' && row.opcode === 0xd9 && TRANSCENDENTAL.has(bytes.at(-1)!);
-}
 
 const F2XM1 = 0xf0;
 const FYL2XP1 = 0xf9;

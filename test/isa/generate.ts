@@ -133,8 +133,17 @@ function shiftsTooFar(builder: CaseBuilder, row: OpcodeRow, { operandSize, bytes
   return (builder.state.gpr[RCX] & 31n) > 16n;
 }
 
+/** F2XM1 FYL2X FPTAN FPATAN FYL2XP1 FSINCOS FSIN FCOS (D9 xx). */
+const TRANSCENDENTAL = new Set([0xf0, 0xf1, 0xf2, 0xf3, 0xf9, 0xfb, 0xfe, 0xff]);
+
+export function isTranscendental({ row, bytes }: Instruction): boolean {
+  return row.mnemonic === 'X87' && row.opcode === 0xd9 && TRANSCENDENTAL.has(bytes.at(-1)!);
+}
+
 /** What the manuals leave to the processor, or what they say differently. */
-function leftOpen({ mode64 }: CaseBuilder, row: OpcodeRow, { bytes, memory }: Encoded): boolean {
+function leftOpen({ mode64, sequence }: CaseBuilder, row: OpcodeRow, { bytes, memory }: Encoded): boolean {
+  // Flags and last bits of these vary; alone they are compared with a tolerance.
+  if (sequence && isTranscendental({ row, bytes })) return true;
   // ARPL through CS that need not write: #GP by Intel's manual, nothing on AMD's CPUs.
   if (row.mnemonic === 'ARPL' && bytes.includes(CS_PREFIX)) return true;
   // Which comes first, #GP of the alignment or #SS of the address.
@@ -161,7 +170,12 @@ const NOT_IN_SEQUENCE = new Set(
 /** The rows of which sequences are made, by the registers they work on. */
 function sequencePool(mode64: boolean): readonly (readonly [readonly OpcodeRow[], number])[] {
   const usable = testable(mode64).filter(
-    (row) => implemented(row) && !(row.attributes & (ATTR_END | ATTR_CPL0)) && !NOT_IN_SEQUENCE.has(row.mnemonic),
+    (row) =>
+      implemented(row) &&
+      !(row.attributes & (ATTR_END | ATTR_CPL0)) &&
+      !NOT_IN_SEQUENCE.has(row.mnemonic) &&
+      // RBP counts the loops of 32-bit sequences.
+      (mode64 || !/^(ENTER|LEAVE)$/.test(row.mnemonic)),
   );
   const groupOf = ({ attributes }: OpcodeRow) => attributes & (ATTR_SSE | ATTR_MMX | ATTR_X87);
   const groups: (readonly [readonly OpcodeRow[], number])[] = [
