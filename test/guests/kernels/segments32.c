@@ -62,8 +62,10 @@ static void limits(void) {
   __asm__ volatile("mov %0, %%fs" ::"r"(0));
   CHECK_TRAP(check_not_tcg, "through a null segment", GP, 0, "movb %%fs:(%0), %%al", : : "r"(buffer) : "eax");
   CHECK_TRAP(check_not_tcg, "writing the code segment", GP, 0, "movb %%al, %%cs:(%0)", : : "r"(buffer) : "memory");
-  describe(3, (reg)buffer, 0xfff, DATA, SIZE32);
-  CHECK_TRAP(check_not_tcg, "beyond the stack's limit", SS, 0, "mov %0, %%ss; mov $0x1004, %%eax; mov (%%esp,%%eax), %%eax; mov %1, %%ss", : : "r"(SEL(3)), "r"(SEL_KERNEL_DATA) : "eax", "memory");
+  reg stack;
+  __asm__("mov %%esp, %0" : "=r"(stack));
+  describe(3, 0, stack >> 12, DATA, 8 | SIZE32); /* the fault itself is delivered on this stack */
+  CHECK_TRAP(check_not_tcg, "beyond the stack's limit", SS, 0, "mov %0, %%ss; mov 0x1000(%%esp), %%eax; mov %1, %%ss", : : "r"(SEL(3)), "r"(SEL_KERNEL_DATA) : "eax", "memory");
   __asm__ volatile("mov %0, %%ss" ::"r"(SEL_KERNEL_DATA));
 }
 
