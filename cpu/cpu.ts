@@ -19,10 +19,11 @@ import {
 import { NO_ERROR_CODE, raise, VECTOR_DB, VECTOR_UD } from './fault.ts';
 import { X87State } from './fpu/x87-state.ts';
 import { allHelpers } from './helpers/all.ts';
+import { RFLAGS_RF } from './helpers/flags.ts';
 import type { Helper } from './helpers/registry.ts';
 import { RegionCompiler } from './jit/compiler.ts';
 import { Mmu } from './mmu/mmu.ts';
-import { MODE_ONE, MODE_TRAP } from './mode.ts';
+import { codeSize, MODE_ONE, MODE_TRAP, MODE_WATCHED } from './mode.ts';
 import * as r from './record.ts';
 import {
   gprOffset,
@@ -42,6 +43,7 @@ import {
   segmentOffset,
   X87_LAYOUT,
 } from './state.ts';
+import { BREAK_EXECUTE, breakpointsAt, DR6_BS } from './system/debug.ts';
 import { deliverException, deliverInterrupt, deliverNmi } from './system/delivery.ts';
 import { checkUnit, needsHelper } from './system/legality.ts';
 import { resetState } from './system/reset.ts';
@@ -89,15 +91,13 @@ export interface CpuOptions {
 }
 
 /** Executions after which translating a block pays (bench/RESULTS.md). */
-export const HOT_THRESHOLD = 1000;
+export const HOT_THRESHOLD = 5000;
 
 /** Why `run` returned. */
 export const STOP_BUDGET = 0;
 export const STOP_HALT = 1;
 /** Triple fault or shutdown. */
 export const STOP_SHUTDOWN = 2;
-
-const DR6_BS = 1 << 14;
 
 type RunFunction = (op: number) => number;
 
@@ -233,7 +233,7 @@ export class Cpu {
       this.takeInterrupt();
       if (this.shutdown) stop = STOP_SHUTDOWN;
       else if (this.halted) stop = STOP_HALT;
-      else if (this.interruptShadow || i32[S_MODE >> 2] & MODE_TRAP) stop = this.runOne();
+      else if (this.interruptShadow || i32[S_MODE >> 2] & (MODE_TRAP | MODE_WATCHED)) stop = this.runOne();
       else stop = this.handle(this.runCore(0));
     }
     const left = this.eventRequested ? this.budgetSaved : i32[S_BUDGET >> 2];
@@ -272,11 +272,12 @@ export class Cpu {
     }
   }
 
-  /** Runs one instruction: in the shadow of STI or MOV SS, or because RFLAGS.TF asks for a trap behind it. */
+  /** Runs one instruction: in the shadow of STI or MOV SS, for RFLAGS.TF's trap behind it, or because breakpoints are on. */
   private runOne(): number {
     const { i32 } = this;
     const budget = i32[S_BUDGET >> 2];
     if (budget <= 0) return STOP_BUDGET;
+    if (i32[S_MODE >> 2] & MODE_WATCHED && this.breakBefore()) return -1;
     this.stepTrap = (i32[S_MODE >> 2] & MODE_TRAP) !== 0;
     this.interruptShadow = false;
     // Blocks of this mode are one instruction long; a budget of one stops at the next.
@@ -290,13 +291,31 @@ export class Cpu {
     if (this.eventRequested) this.budgetSaved = budget - 1;
     else i32[S_BUDGET >> 2] = budget - 1;
     const stop = code === EXIT_BUDGET || code === EXIT_MISS ? -1 : this.handle(code);
-    if (this.stepTrap && executed && code !== EXIT_EXCEPTION) this.singleStepTrap();
+    if (executed && code !== EXIT_EXCEPTION) {
+      // A data breakpoint met by MOV SS waits for the next instruction.
+      const reasons = (this.stepTrap ? DR6_BS : 0) | (this.interruptShadow ? 0 : this.mmu.hits);
+      if (reasons !== 0) this.debugException(reasons);
+    } else this.mmu.hits = 0;
     return stop;
   }
 
-  /** #DB after an instruction that ran with RFLAGS.TF: DR6.BS. */
-  private singleStepTrap(): void {
-    this.i32[(S_DR + 6 * 8) >> 2] |= DR6_BS;
+  /** Stops before the instruction at RIP if a breakpoint stands there and RFLAGS.RF does not skip it. RF is used up. */
+  private breakBefore(): boolean {
+    const { i32 } = this;
+    const mode = i32[S_MODE >> 2];
+    const long = codeSize(mode) === 8;
+    const low = i32[S_RIP >> 2] + (long ? 0 : i32[(segmentOffset(SEG_CS) + SEGMENT_BASE) >> 2]);
+    const resume = (i32[S_RFLAGS >> 2] & RFLAGS_RF) !== 0;
+    i32[S_RFLAGS >> 2] &= ~RFLAGS_RF;
+    const hits = resume ? 0 : breakpointsAt(i32, BREAK_EXECUTE, low | 0, long ? i32[(S_RIP + 4) >> 2] : 0, 1);
+    if (hits !== 0) this.debugException(hits);
+    return hits !== 0;
+  }
+
+  /** #DB for `reasons`, bits of DR6. */
+  private debugException(reasons: number): void {
+    this.i32[(S_DR + 6 * 8) >> 2] |= reasons;
+    this.mmu.hits = 0;
     this.halted = false;
     this.mmu.fault.vector = VECTOR_DB;
     this.mmu.fault.errorCode = NO_ERROR_CODE;

@@ -34,6 +34,9 @@ export const MODE_IOPL = 1 << 20;
 /** CR4.FSGSBASE. */
 export const MODE_FSGSBASE = 1 << 21;
 
+/** Breakpoints are on: one instruction at a time, and its accesses are looked at. */
+export const MODE_WATCHED = 1 << 23;
+
 /** The run loop wants one instruction only (interrupt shadow, single step). */
 export const MODE_ONE = 1 << 22;
 

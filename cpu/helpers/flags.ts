@@ -34,10 +34,11 @@ export function setRflags(cpu: Cpu, value: number): void {
 }
 
 /**
- * Takes the flags that POPF and IRET may change at privilege level `cpl` from an image of `size` bytes. RF becomes what the
- * image says only for IRET; POPF clears it. The caller updates the mode word.
+ * Takes the flags that POPF and IRET may change at privilege level `cpl` from an image of `size` bytes. The caller updates
+ * the mode word. RF, which IRET takes too, means something only while breakpoints are on, and only until the next
+ * instruction has run: otherwise it stays clear.
  */
-export function restoreFlags(cpu: Cpu, image: number, size: number, cpl: number, keepRf = true): void {
+export function restoreFlags(cpu: Cpu, image: number, size: number, cpl: number, keepRf: boolean): void {
   const old = cpu.rflags;
   let mask = STATUS_FLAGS | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT;
   if (size !== 2) mask |= RFLAGS_AC | RFLAGS_ID | RFLAGS_RF;

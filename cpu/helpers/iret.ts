@@ -30,7 +30,7 @@ function interruptReturn(cpu: Cpu, op: number): number {
   if (!(mode & MODE_PROTECTED)) {
     returnReal(cpu, selector, offsetLow);
     stack.commit();
-    restoreFlags(cpu, flags, size, 0);
+    restoreFlags(cpu, flags, size, 0, cpu.mmu.watching);
   } else {
     // Nor is virtual-8086 mode.
     if (size === 4 && !mode64 && cpl === 0 && flags & RFLAGS_VM) raise(VECTOR_GP, 0);
@@ -47,7 +47,7 @@ function interruptReturn(cpu: Cpu, op: number): number {
     returnOffset(cpu, offsetLow, offsetHigh);
     if (!switches) stack.commit();
     returnTo(cpu, selector, newCpl, ss, outer);
-    restoreFlags(cpu, flags, size, cpl);
+    restoreFlags(cpu, flags, size, cpl, cpu.mmu.watching);
   }
   cpu.nmiBlocked = false;
   updateMode(cpu);

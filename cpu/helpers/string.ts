@@ -8,7 +8,7 @@ import type { AccessSize } from '../../devices/bus.ts';
 import type { Cpu } from '../cpu.ts';
 import { SEG_ES } from '../decode/insn.ts';
 import { EXIT_EVENT, HELPER_JUMP, HELPER_NEXT } from '../exits.ts';
-import { MODE_TRAP } from '../mode.ts';
+import { MODE_TRAP, MODE_WATCHED } from '../mode.ts';
 import { INFO_REPE, INFO_REPNE } from '../record.ts';
 import {
   gprOffset,
@@ -125,7 +125,9 @@ class Side {
   physical(cpu: Cpu, n: number, write: boolean): number {
     if (n === 0) return -1;
     cpu.mmu.checkAlignment(this.low, this.high, width);
-    return cpu.mmu.translate(this.low, this.high, write);
+    const address = cpu.mmu.translate(this.low, this.high, write);
+    if (address >= 0) cpu.mmu.watch(this.low, this.high, width, write);
+    return address;
   }
 
   /** Moves the index register by `n` elements. */
@@ -161,8 +163,8 @@ function begin(cpu: Cpu, op: number, most: number): number {
   if (!repeated) return 1;
   readRegister(cpu, RCX, address);
   if (low === 0 && high === 0) return 0;
-  // A single-stepped instruction traps after each element.
-  if (cpu.i32[S_MODE >> 2] & MODE_TRAP) return 1;
+  // A single-stepped instruction traps after each element, and so does one that meets a breakpoint.
+  if (cpu.i32[S_MODE >> 2] & (MODE_TRAP | MODE_WATCHED)) return 1;
   const limit = most / width;
   return high === 0 && low >>> 0 < limit ? low : limit;
 }

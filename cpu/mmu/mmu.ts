@@ -13,7 +13,6 @@ import {
   S_PAGE_FLAGS,
   S_SLOW_ADDRESS,
   S_SLOW_VALUE,
-  S_TLB_BASE,
   S_TLB_STRICT,
   S_TLB_SUPERVISOR,
   S_TLB_USER,
@@ -23,6 +22,7 @@ import {
   TLB_STRIDE,
   TLB_WRITE,
 } from '../state.ts';
+import { BREAK_ON_READ, BREAK_ON_WRITE, breakpointsAt } from '../system/debug.ts';
 import { ACCESS_FETCH, ACCESS_IMPLICIT, ACCESS_READ, ACCESS_USER, ACCESS_WRITE, walk, walked } from './walk.ts';
 
 /** Flag of the slow load's size argument: the same address will be stored to. */
@@ -35,6 +35,11 @@ export class Mmu {
   private readonly mmio: BusDevice;
   /** Told of every write to a page whose flag is set, before it is visible to translated code. */
   onCodeWrite: (address: number, length: number) => void = () => {};
+  /** Are operands to be aligned (CR0.AM, RFLAGS.AC, CPL 3)? Are data breakpoints on? Kept by updateMode. */
+  aligning = false;
+  watching = false;
+  /** Breakpoints that the running instruction met, as bits of DR6. */
+  hits = 0;
   /** Size of the largest page that the TLBs may hold parts of. */
   private largestPage = PAGE_SIZE;
   /** The fault that made the last slow access fail. */
@@ -136,6 +141,7 @@ export class Mmu {
       const high = this.i32[(S_SLOW_ADDRESS + 4) >> 2];
       this.checkAlignment(low, high, size);
       this.loadTo(S_SLOW_VALUE, low, high, size, access);
+      this.watch(low, high, size, false);
       return 0;
     } catch (error) {
       return this.caught(error);
@@ -150,16 +156,21 @@ export class Mmu {
       const high = this.i32[(S_SLOW_ADDRESS + 4) >> 2];
       this.checkAlignment(low, high, size);
       this.storeFrom(S_SLOW_VALUE, low, high, size, access);
+      this.watch(low, high, size, true);
       return 0;
     } catch (error) {
       return this.caught(error);
     }
   }
 
-  /** #AC for an operand of `size` bytes that is not aligned, where CR0.AM, RFLAGS.AC and CPL 3 ask for it. */
+  /** #AC for an operand of `size` bytes that is not aligned. */
   checkAlignment(low: number, high: number, size: number): void {
-    if (this.i32[S_TLB_BASE >> 2] !== S_TLB_STRICT) return;
-    if (low & (size - 1) && high === (high << 16) >> 16) raise(VECTOR_AC, 0);
+    if (this.aligning && low & (size - 1) && high === (high << 16) >> 16) raise(VECTOR_AC, 0);
+  }
+
+  /** Notes the breakpoints that an access of the instruction meets. */
+  watch(low: number, high: number, size: number, write: boolean): void {
+    if (this.watching) this.hits |= breakpointsAt(this.i32, write ? BREAK_ON_WRITE : BREAK_ON_READ, low, high, size);
   }
 
   /** Notes a guest's fault; anything else is an error of ours and goes on. */
@@ -240,6 +251,7 @@ export class Mmu {
   read(low: number, high: number, size: AccessSize): number {
     this.checkAlignment(low, high, size);
     this.loadTo(this.scratch, low, high, size, ACCESS_READ | this.user);
+    this.watch(low, high, size, false);
     return this.scratchValue(size);
   }
 
@@ -259,6 +271,7 @@ export class Mmu {
     this.checkAlignment(low, high, size);
     this.i32[this.scratch >> 2] = value;
     this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | this.user);
+    this.watch(low, high, size, true);
   }
 
   writeSystem(low: number, high: number, size: AccessSize, value: number): void {
@@ -273,6 +286,7 @@ export class Mmu {
   read64(low: number, high: number): number {
     this.checkAlignment(low, high, 8);
     this.loadTo(this.scratch, low, high, 8, ACCESS_READ | this.user);
+    this.watch(low, high, 8, false);
     this.upper = this.i32[(this.scratch + 4) >> 2];
     return this.i32[this.scratch >> 2];
   }
@@ -283,15 +297,18 @@ export class Mmu {
     this.i32[this.scratch >> 2] = valueLow;
     this.i32[(this.scratch + 4) >> 2] = valueHigh;
     this.storeFrom(this.scratch, low, high, 8, ACCESS_WRITE | (system ? ACCESS_IMPLICIT : this.user));
+    if (!system) this.watch(low, high, 8, true);
   }
 
   /** Copies `length` guest bytes to offset `to` of the memory (state block), or from there. */
   copyIn(to: number, low: number, high: number, length: number): void {
     this.loadTo(to, low, high, length, ACCESS_READ | this.user);
+    this.watch(low, high, length, false);
   }
 
   copyOut(from: number, low: number, high: number, length: number): void {
     this.storeFrom(from, low, high, length, ACCESS_WRITE | this.user);
+    this.watch(low, high, length, true);
   }
 
   /** Checks that `length` bytes may be accessed without touching them. */

@@ -19,6 +19,7 @@ import {
   MODE_STACK_SHIFT,
   MODE_TRAP,
   MODE_WAIT_NM,
+  MODE_WATCHED,
 } from '../mode.ts';
 import {
   S_CR0,
@@ -36,6 +37,7 @@ import {
   SEGMENT_CHECKED,
   segmentOffset,
 } from '../state.ts';
+import { hasBreakpoints } from './debug.ts';
 
 export const CR0_PE = 1 << 0;
 export const CR0_MP = 1 << 1;
@@ -97,9 +99,12 @@ export function updateMode(cpu: Cpu, cpl = currentPrivilegeLevel(cpu)): void {
   if (cr4 & CR4_FSGSBASE) mode |= MODE_FSGSBASE;
   if (!(cr0 & CR0_PE) || cpl <= ((rflags >> 12) & 3)) mode |= MODE_IOPL;
   if (rflags & 0x100) mode |= MODE_TRAP;
+  cpu.mmu.watching = hasBreakpoints(i32);
+  if (cpu.mmu.watching) mode |= MODE_WATCHED;
   i32[S_MODE >> 2] = mode;
-  const aligned = cpl === 3 && cr0 & CR0_AM && rflags & RFLAGS_AC;
-  i32[S_TLB_BASE >> 2] = aligned ? S_TLB_STRICT : cpl === 3 ? S_TLB_USER : S_TLB_SUPERVISOR;
+  cpu.mmu.aligning = cpl === 3 && (cr0 & CR0_AM) !== 0 && (rflags & RFLAGS_AC) !== 0;
+  const strict = cpu.mmu.aligning || cpu.mmu.watching;
+  i32[S_TLB_BASE >> 2] = strict ? S_TLB_STRICT : cpl === 3 ? S_TLB_USER : S_TLB_SUPERVISOR;
 }
 
 /** MXCSR: all exceptions masked, round to nearest, no DAZ or FTZ, and the precision flag set already. */
