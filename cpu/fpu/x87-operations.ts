@@ -33,7 +33,6 @@ import {
   pack80SignExp,
   unpack32,
   unpack64,
-  unpack80,
   unpackInt32,
   unpackInt64,
 } from './unpack.ts';
@@ -52,7 +51,6 @@ const z = new Unpacked();
 
 export const m32fp: Source = (z, x) => unpack32(z, x.operand32[0]);
 export const m64fp: Source = (z, x) => unpack64(z, x.operand32[0], x.operand32[1]);
-export const m80fp: Source = (z, x) => unpack80(z, x.operand32[0], x.operand32[1], x.operand16[4]);
 export const m16int: Source = (z, x) => unpackInt32(z, (x.operand16[0] << 16) >> 16);
 export const m32int: Source = (z, x) => unpackInt32(z, x.operand32[0]);
 export const m64int: Source = (z, x) => unpackInt64(z, x.operand32[0], x.operand32[1]);

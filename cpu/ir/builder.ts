@@ -31,7 +31,6 @@ import {
   SELECT,
   T_I32,
   T_I64,
-  T_NONE,
   T_V128,
 } from './ops.ts';
 
@@ -220,5 +219,3 @@ export class IrBuffer {
     this.imm2 = copy(this.imm2, new Int32Array(size));
   }
 }
-
-export { T_NONE };

@@ -6,10 +6,9 @@
 import type { MsiSink } from '../pci/pci-device.ts';
 import type { LocalApic } from './local-apic.ts';
 
-// Delivery modes, the same three bits in ICR, LVT, redirection entries and MSI data.
+// Delivery modes, the same three bits in ICR, LVT, redirection entries and MSI data. There is no SMI (2) here.
 export const DELIVERY_FIXED = 0;
 export const DELIVERY_LOWEST_PRIORITY = 1;
-export const DELIVERY_SMI = 2;
 export const DELIVERY_NMI = 4;
 export const DELIVERY_INIT = 5;
 export const DELIVERY_START_UP = 6;

@@ -76,7 +76,6 @@ export const MXCSR = 32;
 export const FAULTED = 36;
 export const XMM0 = 48;
 export const XMM1 = 64;
-export const SSE_MEMORY = 80;
 
 /** A reproducible source of random words (xorshift128). */
 export class Random {
