@@ -4,8 +4,6 @@
  * All offsets are bytes from the start of the memory.
  */
 
-/** Sixteen bytes for values on their way between helpers and memory. */
-export const S_SCRATCH = 0x80;
 /** i32: regions or mappings were invalidated; a region that called out leaves. */
 export const S_STALE = 0x94;
 

@@ -12,15 +12,13 @@ import {
   S_IDTR,
   S_MODE,
   SEGMENT_ATTR,
-  SEGMENT_BASE,
   SEGMENT_LDTR,
-  SEGMENT_LIMIT,
   SEGMENT_SELECTOR,
   SEGMENT_TR,
   segmentOffset,
 } from '../state.ts';
 import {
-  baseOf,
+  cacheSystemSegment,
   descriptor,
   dplOf,
   isLong,
@@ -117,16 +115,6 @@ function readSystemDescriptor(cpu: Cpu, selector: number): void {
   descriptor.upper = 0;
   if (!isLong(cpu)) return;
   readUpperDescriptor(cpu, selector);
-}
-
-/** Fills LDTR or TR from `descriptor`. */
-function cacheSystemSegment(cpu: Cpu, n: number, selector: number): void {
-  const at = segmentOffset(n);
-  cpu.i32[(at + SEGMENT_BASE) >> 2] = baseOf(descriptor.low, descriptor.high);
-  cpu.i32[(at + SEGMENT_BASE + 4) >> 2] = descriptor.upper;
-  cpu.i32[(at + SEGMENT_LIMIT) >> 2] = limitOf(descriptor.low, descriptor.high);
-  cpu.i32[(at + SEGMENT_ATTR) >> 2] = descriptor.high & 0x00f0ff00;
-  cpu.u16[(at + SEGMENT_SELECTOR) >> 1] = selector;
 }
 
 /** SLDT, STR: 16 bits to memory, zero-extended to a register. */

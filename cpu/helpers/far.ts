@@ -1,6 +1,6 @@
 /**
  * Far control transfers: JMP, CALL and RET to another segment, through call gates to an inner ring and back to an outer
- * one (Intel SDM vol. 2; vol. 3A 5.8). Hardware task switches are not modelled: task gates and TSS descriptors are #GP.
+ * one, or to another task (Intel SDM vol. 2; vol. 3A 5.8).
  */
 import type { Cpu } from '../cpu.ts';
 import { SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS } from '../decode/insn.ts';
@@ -36,6 +36,7 @@ import {
 } from '../system/descriptors.ts';
 import { ATTR_DB, ATTR_L, ATTR_PRESENT, ATTR_S, currentPrivilegeLevel, updateMode } from '../system/mode-word.ts';
 import { StackCursor, setStackPointer } from '../system/stack.ts';
+import { isAvailableTss, switchTask, TASK_CALL, TASK_JUMP } from '../system/task-switch.ts';
 import { innerStack, readInnerStack } from '../system/tss.ts';
 import {
   add64,
@@ -54,6 +55,7 @@ import {
 import { defineHelpers } from './registry.ts';
 
 const GATE_CALL16 = 4;
+const GATE_TASK = 5;
 const GATE_CALL = 12;
 
 const stack = new StackCursor();
@@ -158,6 +160,10 @@ function transfer(cpu: Cpu, op: number, call: boolean): number {
   const cpl = currentPrivilegeLevel(cpu);
   if (!isCode(dword)) {
     const type = (dword >> 8) & 0x1f;
+    if (!isLong(cpu) && (type === GATE_TASK || isAvailableTss(dword))) {
+      toTask(cpu, op, call, type === GATE_TASK);
+      return HELPER_JUMP;
+    }
     if (type !== GATE_CALL && (type !== GATE_CALL16 || isLong(cpu))) raise(VECTOR_GP, error);
     throughGate(cpu, op, call, type === GATE_CALL);
     return HELPER_JUMP;
@@ -173,6 +179,18 @@ function transfer(cpu: Cpu, op: number, call: boolean): number {
   }
   enter(cpu, selector, cpl);
   return HELPER_JUMP;
+}
+
+/** JMP and CALL to the TSS in `descriptor`, or through the task gate there. */
+function toTask(cpu: Cpu, op: number, call: boolean, gate: boolean): void {
+  const cpl = currentPrivilegeLevel(cpu);
+  const { selector } = target;
+  const error = selector & 0xfffc;
+  const dpl = dplOf(descriptor.high);
+  if (dpl < cpl || dpl < (selector & 3)) raise(VECTOR_GP, error);
+  if (gate && !(descriptor.high & ATTR_PRESENT)) raise(VECTOR_NP, error);
+  nextRip(cpu, op);
+  switchTask(cpu, gate ? descriptor.low >>> 16 : selector, call ? TASK_CALL : TASK_JUMP, low);
 }
 
 /** JMP and CALL through the call gate in `descriptor`. */

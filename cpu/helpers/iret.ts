@@ -3,24 +3,36 @@ import type { Cpu } from '../cpu.ts';
 import { EXIT_EVENT } from '../exits.ts';
 import { raise, VECTOR_GP } from '../fault.ts';
 import { codeSize, MODE_PROTECTED } from '../mode.ts';
-import { S_MODE, S_RFLAGS } from '../state.ts';
+import { S_MODE, S_RFLAGS, SEGMENT_BASE, SEGMENT_TR, segmentOffset } from '../state.ts';
+import { isLong } from '../system/descriptors.ts';
 import { currentPrivilegeLevel, updateMode } from '../system/mode-word.ts';
 import { StackCursor } from '../system/stack.ts';
+import { switchTask, TASK_RETURN } from '../system/task-switch.ts';
 import { returnOffset, returnReal, returnTo, takeReturnCode } from './far.ts';
 import { RFLAGS_NT, RFLAGS_VM, restoreFlags } from './flags.ts';
-import { operandSize } from './operands.ts';
+import { low, nextRip, operandSize } from './operands.ts';
 import { defineHelpers } from './registry.ts';
 
 const stack = new StackCursor();
 const outer = { low: 0, high: 0 };
+
+/** From a nested task to the one that its TSS links to. */
+function taskReturn(cpu: Cpu, op: number): number {
+  if (isLong(cpu)) raise(VECTOR_GP, 0);
+  const tss = cpu.i32[(segmentOffset(SEGMENT_TR) + SEGMENT_BASE) >> 2];
+  const link = cpu.mmu.readSystem(tss, 0, 2);
+  nextRip(cpu, op);
+  switchTask(cpu, link, TASK_RETURN, low);
+  cpu.nmiBlocked = false;
+  return EXIT_EVENT;
+}
 
 function interruptReturn(cpu: Cpu, op: number): number {
   const mode = cpu.i32[S_MODE >> 2];
   const size = operandSize(cpu, op);
   const mode64 = codeSize(mode) === 8;
   const cpl = currentPrivilegeLevel(cpu);
-  // The return from a nested task is a task switch, which is not modelled.
-  if (mode & MODE_PROTECTED && cpu.i32[S_RFLAGS >> 2] & RFLAGS_NT) raise(VECTOR_GP, 0);
+  if (mode & MODE_PROTECTED && cpu.i32[S_RFLAGS >> 2] & RFLAGS_NT) return taskReturn(cpu, op);
   stack.current(cpu);
   stack.expect(2 * size, size);
   const offsetLow = stack.pop(size);
@@ -32,7 +44,7 @@ function interruptReturn(cpu: Cpu, op: number): number {
     stack.commit();
     restoreFlags(cpu, flags, size, 0, cpu.mmu.watching);
   } else {
-    // Nor is virtual-8086 mode.
+    // Virtual-8086 mode is not modelled.
     if (size === 4 && !mode64 && cpl === 0 && flags & RFLAGS_VM) raise(VECTOR_GP, 0);
     // 64-bit mode always finds a stack pointer; it is read before anything is checked.
     const switches = mode64 || (selector & 3) !== cpl;

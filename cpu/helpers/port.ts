@@ -15,13 +15,12 @@ import {
   segmentOffset,
 } from '../state.ts';
 import { ATTR_PRESENT } from '../system/mode-word.ts';
+import { TSS_WIDE } from '../system/tss.ts';
 import { advanceRip, immediate, operandSize, rowOf, writeRegister } from './operands.ts';
 import { defineHelpers } from './registry.ts';
 
 const RAX = gprOffset(0);
 const RDX = gprOffset(2);
-/** The bit that tells a 32- or 64-bit TSS from a 16-bit one, which has no I/O bitmap. */
-const TSS_WIDE = 1 << 11;
 const TSS_IO_MAP_BASE = 0x66;
 
 /** Raises #GP(0) unless IOPL or the TSS's I/O bitmap allows `size` ports from `port` on. */
@@ -31,6 +30,7 @@ export function checkPort(cpu: Cpu, port: number, size: number): void {
   const tr = segmentOffset(SEGMENT_TR);
   const attributes = i32[(tr + SEGMENT_ATTR) >> 2];
   const limit = i32[(tr + SEGMENT_LIMIT) >> 2] >>> 0;
+  // A 16-bit TSS has no I/O bitmap.
   if (!(attributes & ATTR_PRESENT) || !(attributes & TSS_WIDE) || limit < TSS_IO_MAP_BASE + 1) raise(VECTOR_GP, 0);
   const base = i32[(tr + SEGMENT_BASE) >> 2];
   const high = i32[(tr + SEGMENT_BASE + 4) >> 2];

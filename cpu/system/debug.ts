@@ -3,6 +3,7 @@ import { S_DR } from '../state.ts';
 
 export const DR6_BD = 1 << 13;
 export const DR6_BS = 1 << 14;
+export const DR6_BT = 1 << 15;
 export const DR7_GD = 1 << 13;
 
 const DR6_FIXED = 0xffff0ff0 | 0;

@@ -19,7 +19,18 @@ import {
 } from '../fault.ts';
 import { setRflags } from '../helpers/flags.ts';
 import { MODE_PROTECTED } from '../mode.ts';
-import { gprOffset, S_CR2, S_IDTR, S_MODE, S_RIP, SEGMENT_BASE, SEGMENT_SELECTOR, segmentOffset } from '../state.ts';
+import {
+  gprOffset,
+  S_CR2,
+  S_IDTR,
+  S_MODE,
+  S_RIP,
+  SEGMENT_ATTR,
+  SEGMENT_BASE,
+  SEGMENT_SELECTOR,
+  SEGMENT_TR,
+  segmentOffset,
+} from '../state.ts';
 import {
   baseOf,
   cacheSegment,
@@ -36,7 +47,8 @@ import {
 } from './descriptors.ts';
 import { ATTR_DB, ATTR_L, ATTR_PRESENT, ATTR_S, currentPrivilegeLevel, updateMode } from './mode-word.ts';
 import { StackCursor } from './stack.ts';
-import { innerStack, readInnerStack, readInterruptStack } from './tss.ts';
+import { switchTask, TASK_CALL } from './task-switch.ts';
+import { innerStack, readInnerStack, readInterruptStack, TSS_WIDE } from './tss.ts';
 
 const RFLAGS_TF = 0x100;
 const RFLAGS_IF = 0x200;
@@ -182,8 +194,15 @@ function deliverProtected(cpu: Cpu, vector: number, errorCode: number, source: n
   const cpl = currentPrivilegeLevel(cpu);
   if (source === SOURCE_SOFTWARE && dplOf(high) < cpl) raise(VECTOR_GP, idtError(vector, source));
   if (!(high & ATTR_PRESENT)) raise(VECTOR_NP, idtError(vector, source));
-  // Hardware task switching is not modelled: a task gate is an invalid one.
-  if (type === GATE_TASK) raise(VECTOR_GP, idtError(vector, source));
+  if (type === GATE_TASK) {
+    switchTask(cpu, low >>> 16, TASK_CALL, i32[S_RIP >> 2], ext);
+    if (errorCode !== NO_ERROR_CODE) {
+      stack.current(cpu);
+      stack.push(i32[(segmentOffset(SEGMENT_TR) + SEGMENT_ATTR) >> 2] & TSS_WIDE ? 4 : 2, errorCode);
+      stack.commit();
+    }
+    return;
+  }
   const wide = type === GATE_INT32 || type === GATE_TRAP32;
   const size = wide ? 4 : 2;
   const offset = wide ? (low & 0xffff) | (high & 0xffff0000) : low & 0xffff;

@@ -100,6 +100,16 @@ export function cacheSegment(cpu: Cpu, n: number, selector: number, low: number,
   updateChecked(cpu, n);
 }
 
+/** Fills LDTR or TR from `descriptor`, with the upper half of the base. */
+export function cacheSystemSegment(cpu: Cpu, n: number, selector: number): void {
+  const at = segmentOffset(n);
+  cpu.i32[(at + SEGMENT_BASE) >> 2] = baseOf(descriptor.low, descriptor.high);
+  cpu.i32[(at + SEGMENT_BASE + 4) >> 2] = descriptor.upper;
+  cpu.i32[(at + SEGMENT_LIMIT) >> 2] = limitOf(descriptor.low, descriptor.high);
+  cpu.i32[(at + SEGMENT_ATTR) >> 2] = descriptor.high & 0x00f0ff00;
+  cpu.u16[(at + SEGMENT_SELECTOR) >> 1] = selector;
+}
+
 /** Does segment `n` need a check at each access? Flat, present, writable (or readable code for CS) ones do not. */
 export function updateChecked(cpu: Cpu, n: number): void {
   const at = segmentOffset(n);
@@ -120,7 +130,7 @@ export function loadNullStack(cpu: Cpu, cpl: number): void {
 }
 
 /** Loads a null selector: an unusable segment; in long mode FS and GS keep their base. */
-function loadNull(cpu: Cpu, n: number, selector: number): void {
+export function loadNull(cpu: Cpu, n: number, selector: number): void {
   const at = segmentOffset(n);
   const { i32 } = cpu;
   if (!isLong(cpu)) {
@@ -138,9 +148,10 @@ function loadNull(cpu: Cpu, n: number, selector: number): void {
 
 /**
  * MOV/POP to a data segment register (ES SS DS FS GS) with all checks of the mode. The caller updates the mode word.
- * @throws GuestFault #GP #SS #NP with the selector.
+ * @param invalid the exception for a selector that will not do.
+ * @throws GuestFault `invalid` #SS #NP with the selector.
  */
-export function loadSegment(cpu: Cpu, n: number, selector: number): void {
+export function loadSegment(cpu: Cpu, n: number, selector: number, invalid = VECTOR_GP): void {
   const mode = cpu.i32[S_MODE >> 2];
   if (!(mode & MODE_PROTECTED)) {
     const at = segmentOffset(n);
@@ -158,17 +169,17 @@ export function loadSegment(cpu: Cpu, n: number, selector: number): void {
     return;
   }
   const error = selector & 0xfffc;
-  readDescriptor(cpu, selector);
+  readDescriptor(cpu, selector, invalid);
   const { high } = descriptor;
   const dpl = dplOf(high);
-  if (!(high & ATTR_S)) raise(VECTOR_GP, error);
+  if (!(high & ATTR_S)) raise(invalid, error);
   if (n === SEG_SS) {
-    if (rpl !== cpl || dpl !== cpl || high & TYPE_CODE || !(high & TYPE_WRITABLE)) raise(VECTOR_GP, error);
+    if (rpl !== cpl || dpl !== cpl || high & TYPE_CODE || !(high & TYPE_WRITABLE)) raise(invalid, error);
     if (!(high & ATTR_PRESENT)) raise(VECTOR_SS, error);
   } else {
     const code = (high & TYPE_CODE) !== 0;
-    if (code && !(high & TYPE_READABLE)) raise(VECTOR_GP, error);
-    if (!(code && high & TYPE_CONFORMING) && (rpl > dpl || cpl > dpl)) raise(VECTOR_GP, error);
+    if (code && !(high & TYPE_READABLE)) raise(invalid, error);
+    if (!(code && high & TYPE_CONFORMING) && (rpl > dpl || cpl > dpl)) raise(invalid, error);
     if (!(high & ATTR_PRESENT)) raise(VECTOR_NP, error);
   }
   setDescriptorBits(cpu, TYPE_ACCESSED);

@@ -68,6 +68,12 @@ const MTRR_PAIRS = 8;
 /** Write-combining, fixed ranges, eight variable ones. */
 const MTRRCAP_VALUE = (1 << 10) | (1 << 8) | MTRR_PAIRS;
 const MTRR_DEF_TYPE_DEFINED = 0xcff;
+const MTRR_ENABLE = 1 << 11;
+const MTRR_FIXED_ENABLE = 1 << 10;
+/** In the mask of a variable range. */
+const MTRR_VALID = 1 << 11;
+const UNCACHED = 0;
+const WRITE_BACK = 6;
 /** Where bits of the upper half of a physical address end. */
 const PHYSICAL_HIGH = (1 << (PHYSICAL_BITS - 32)) - 1;
 
@@ -237,6 +243,21 @@ export function writeMsr(cpu: Cpu, index: number, low: number, high: number): bo
   if (variable < 0 || high & ~PHYSICAL_HIGH) return false;
   if (index & 1 ? low & 0x7ff : low & 0xf00 || !isMemoryType(low & 0xff)) return false;
   return store(cpu, variable, low, high);
+}
+
+/**
+ * MTRRs as firmware leaves them: write-back by default, uncached where VGA and, above 3 GiB, devices are. Guests look here
+ * for which types they may use.
+ */
+export function resetMtrrs(cpu: Cpu): void {
+  const { i32 } = cpu;
+  i32[S_MTRR_DEF_TYPE >> 2] = MTRR_ENABLE | MTRR_FIXED_ENABLE | WRITE_BACK;
+  i32.fill(0x06060606, S_MTRR_FIXED >> 2, (S_MTRR_FIXED + 11 * 8) >> 2);
+  const vga = fixedMtrr(IA32_MTRR_FIX16K_80000 + 1);
+  i32.fill(0, vga >> 2, (vga + 8) >> 2);
+  i32[S_MTRR_VARIABLE >> 2] = 0xc0000000 | UNCACHED;
+  i32[(S_MTRR_VARIABLE + 8) >> 2] = 0xc0000000 | MTRR_VALID;
+  i32[(S_MTRR_VARIABLE + 12) >> 2] = PHYSICAL_HIGH;
 }
 
 /** UC, WC, WT, WP, WB. */

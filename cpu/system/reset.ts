@@ -1,6 +1,7 @@
 /** Power-on state of the vCPU (Intel SDM vol. 3A, table 10-1). */
 import type { Cpu } from '../cpu.ts';
 import {
+  gprOffset,
   S_CR0,
   S_DR,
   S_FCW,
@@ -9,10 +10,10 @@ import {
   S_IDTR,
   S_MISC_ENABLE,
   S_MXCSR,
-  S_OPS,
   S_PAT,
   S_RFLAGS,
   S_RIP,
+  S_XCR0,
   SEGMENT_ATTR,
   SEGMENT_BASE,
   SEGMENT_LDTR,
@@ -21,16 +22,19 @@ import {
   SEGMENT_TR,
   segmentOffset,
 } from '../state.ts';
+import { SIGNATURE } from './cpu-model.ts';
+import { updateChecked } from './descriptors.ts';
 import { updateMode, updateSseFast } from './mode-word.ts';
+import { resetMtrrs } from './msr.ts';
 
 /** First offset of the state block and of the tables behind it. */
 const STATE_END = 0x10000;
 
 export function resetState(cpu: Cpu): void {
   const { i32, u16 } = cpu;
-  i32.fill(0, S_GPR >> 2, Math.min(STATE_END, S_OPS) >> 2);
+  i32.fill(0, S_GPR >> 2, STATE_END >> 2);
   cpu.mmu.flush();
-  i32[(S_GPR + 16) >> 2] = 0x600; // RDX: family 6
+  i32[gprOffset(2) >> 2] = SIGNATURE;
   i32[S_RFLAGS >> 2] = 2;
   i32[S_RIP >> 2] = 0xfff0;
   i32[S_CR0 >> 2] = 0x60000010;
@@ -45,6 +49,8 @@ export function resetState(cpu: Cpu): void {
   i32[S_PAT >> 2] = 0x00070406;
   i32[(S_PAT + 4) >> 2] = 0x00070406;
   i32[S_MISC_ENABLE >> 2] = 1;
+  i32[S_XCR0 >> 2] = 1;
+  resetMtrrs(cpu);
   i32[S_MXCSR >> 2] = 0x1f80;
   u16[S_FCW >> 1] = 0x40;
   updateMode(cpu, 0);
@@ -67,4 +73,5 @@ export function setSegment(
   cpu.i32[(at + SEGMENT_LIMIT) >> 2] = limit;
   cpu.i32[(at + SEGMENT_ATTR) >> 2] = attributes;
   cpu.u16[(at + SEGMENT_SELECTOR) >> 1] = selector;
+  updateChecked(cpu, n);
 }

@@ -5,7 +5,7 @@ import { SEGMENT_ATTR, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_SELECTOR, SEGMENT_TR
 import { isLong } from './descriptors.ts';
 
 /** In a descriptor's type: a 32- or 64-bit TSS rather than a 16-bit one. */
-const TSS_WIDE = 1 << 11;
+export const TSS_WIDE = 1 << 11;
 /** Where the first interrupt stack of a 64-bit TSS stands, less one entry: IST1 is at 0x24. */
 const TSS_IST = 0x1c;
 
