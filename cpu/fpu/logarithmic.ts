@@ -15,6 +15,7 @@ import {
   normalize,
   noteDenormals,
   PE,
+  PRE_COMPUTATION,
   propagateNan,
   setInfinity,
   setZero,
@@ -166,7 +167,7 @@ export function yTimesLog2(z: Unpacked, y: Unpacked, x: Unpacked): Unpacked {
     unpackInt32(wholeLogarithm, x.exp);
     mul(z, y, wholeLogarithm);
     // Hardware calls even this inexact, and so an underflow if it is tiny.
-    fp.flags |= z.exp < EXTENDED.emin ? UE | PE : PE;
+    if (!fp.unmasked(PRE_COMPUTATION)) fp.flags |= z.exp < EXTENDED.emin ? UE | PE : PE;
     return z;
   }
   // x = m × 2^k, m in [√½, √2); log2 m = log2((1 + t)/(1 − t)), t = (m − 1)/(m + 1).

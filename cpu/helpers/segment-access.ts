@@ -8,12 +8,14 @@ import type { Cpu } from '../cpu.ts';
 import { type Insn, SEG_CS, SEG_SS } from '../decode/insn.ts';
 import { HELPER_NEXT } from '../exits.ts';
 import * as op from '../ir/ops.ts';
-import { ATTR_MMX, rows } from '../isa/table.ts';
+import { ATTR_MMX, ATTR_X87, rows } from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
 import { Lifter, operandBytes } from '../lift/lifter.ts';
 import * as r from '../record.ts';
-import { gprOffset, S_EA, SEGMENT_BASE, segmentOffset } from '../state.ts';
+import { gprOffset, S_EA, S_MODE, SEGMENT_BASE, segmentOffset } from '../state.ts';
+import { checkUnit } from '../system/legality.ts';
 import { checkSegmentAccess } from '../system/segment-check.ts';
+import { reportPending } from './x87.ts';
 
 /** Stands for the row of the opcode table in such an operation's record. */
 export const ROW_SEGMENT_ACCESS = rows.length;
@@ -43,6 +45,11 @@ const X87_STORES: Record<number, number> = { 217: 0b1100, 219: 0b10001110, 221: 
 /** These name an address without accessing it, or check for themselves. */
 const checksItself = Uint8Array.from(rows, ({ mnemonic, operands }) =>
   Number(/^(LEA|INVLPG|NOP|BOUND)$/.test(mnemonic) || (/^BT[SRC]?$/.test(mnemonic) && operands[1].mode === 'G')),
+);
+
+/** x87 and MMX instructions that first report an exception of an earlier one. */
+const waits = Uint8Array.from(rows, ({ attributes, mnemonic }) =>
+  Number((attributes & (ATTR_X87 | ATTR_MMX)) !== 0 && !/^F(N|X)/.test(mnemonic)),
 );
 
 const lifter = new Lifter(false);
@@ -107,6 +114,9 @@ export function checkAccess(cpu: Cpu, record: number): number {
   const bytes = i32[(record + r.R_IMM) >> 2];
   const write = i32[(record + r.R_IMM + 4) >> 2] !== 0;
   const info = i32[(record + r.R_INFO) >> 2];
+  const row = cpu.u16[(record + r.R_IMM2) >> 1];
+  checkUnit(row, i32[S_MODE >> 2]);
+  if (waits[row]) reportPending(cpu);
   const stack = (info >> r.INFO_STACK_SHIFT) & 15;
   const address = (info >> r.INFO_ADDRESS_SHIFT) & 15;
   let offset: number;

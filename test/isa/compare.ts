@@ -24,7 +24,7 @@ import {
   TRAP_SYSCALL,
   TRAP_TIMEOUT,
 } from './case.ts';
-import { assemble, type GeneratedCase, type Instruction, isTranscendental } from './generate.ts';
+import { assemble, type GeneratedCase, type Instruction, isTranscendental, writesOnCondition } from './generate.ts';
 
 const FSW_C1 = 0x200;
 const RFLAGS_RF = 0x10000;
@@ -95,7 +95,7 @@ export function undefinedFlags(testCase: GeneratedCase, finished: boolean): numb
   if (testCase.code.length < instructions.reduce((sum, { bytes }) => sum + bytes.length, 0)) finished = false;
   for (const { row } of instructions) {
     // Flags that are written only if a count is not zero stay as undefined as they were.
-    if (!row.operands.some(({ code }) => code === 'CL' || code === 'Ib')) now &= ~row.written;
+    if (!writesOnCondition(row)) now &= ~row.written;
     now |= row.undefined;
     ever |= now;
   }

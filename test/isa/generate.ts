@@ -38,6 +38,8 @@ const RFLAGS_DF = 0x400;
 const RFLAGS_AC = 0x40000;
 const RFLAGS_ID = 0x200000;
 const CS_PREFIX = 0x2e;
+/** Bytes of an instruction. */
+const LONGEST = 15;
 
 /** How often chance may choose an encoding that belongs to another row. */
 const ATTEMPTS = 40;
@@ -112,6 +114,8 @@ export function undefinedForm(row: OpcodeRow, mode64: boolean, seed: number): Ge
   const inValid = valid.instructions[0].bytes;
   const bytes = valid.state.mode64 === mode64 ? Uint8Array.of(0xf0, ...inValid) : inValid;
   if (decodedRow(bytes, mode64).row !== ENTRY_UD) return undefined;
+  // How much of it is fetched, and may fault, before it is seen to be undefined, is open.
+  if (valid.codeAddress + LONGEST > CODE.address + CODE.length) return undefined;
   const instructions = [{ row, bytes }];
   const code = assemble(valid.codeAddress, instructions);
   return { ...valid, name: `undefined ${valid.name}`, state, instructions, code };
@@ -141,7 +145,7 @@ export function isTranscendental({ row, bytes }: Instruction): boolean {
 }
 
 /** What the manuals leave to the processor, or what they say differently. */
-function leftOpen({ mode64, sequence }: CaseBuilder, row: OpcodeRow, { bytes, memory }: Encoded): boolean {
+function leftOpen({ mode64, sequence }: CaseBuilder, row: OpcodeRow, { bytes, memory, operandSize }: Encoded): boolean {
   // Flags and last bits of these vary; alone they are compared with a tolerance.
   if (sequence && isTranscendental({ row, bytes })) return true;
   // ARPL through CS that need not write: #GP by Intel's manual, nothing on AMD's CPUs.
@@ -153,6 +157,8 @@ function leftOpen({ mode64, sequence }: CaseBuilder, row: OpcodeRow, { bytes, me
     memory.linear !== BigInt.asUintN(64, BigInt.asIntN(48, memory.linear))
   )
     return true;
+  // Intel's manual has MOVSXD with 66 read a word, AMD's CPUs read a doubleword.
+  if (row.mnemonic === 'MOVSXD' && operandSize === 2) return true;
   // Across the end of a 4 GiB segment there may or may not be a #GP (SDM vol. 3A 5.3).
   return memory !== undefined && !mode64 && memory.linear + BigInt(memory.size) > 1n << 32n;
 }
@@ -223,6 +229,11 @@ export function sequence(mode64: boolean, seed: number, length: number): Generat
   return finish(`sequence, seed ${seed}`, builder, out.instructions);
 }
 
+/** Does `row` leave the flags as they were when its count is zero? */
+export function writesOnCondition(row: OpcodeRow): boolean {
+  return (row.attributes & ATTR_REP) !== 0 || row.operands.some(({ code }) => code === 'CL' || code === 'Ib');
+}
+
 /** A forward branch whose target is not known yet. */
 interface Branch {
   readonly index: number;
@@ -243,7 +254,7 @@ class SequenceWriter {
   private add(row: OpcodeRow, bytes: ArrayLike<number>): void {
     this.instructions.push({ row, bytes: Uint8Array.from(bytes) });
     this.builder.codeAddress += bytes.length;
-    if (!row.operands.some(({ code }) => code === 'CL' || code === 'Ib')) this.undefined &= ~row.written;
+    if (!writesOnCondition(row)) this.undefined &= ~row.written;
     this.undefined |= row.undefined;
   }
 
