@@ -88,10 +88,15 @@ export interface CpuOptions {
   core: WebAssembly.Module;
   /** Executions after which a block is translated; 0 or absent: never. */
   hotThreshold?: number;
+  /** See WARM_UP_MS; absent: no warm-up. */
+  warmUp?: number;
 }
 
 /** Executions after which translating a block pays (bench/RESULTS.md). */
-export const HOT_THRESHOLD = 5000;
+export const HOT_THRESHOLD = 2000;
+/** While the translator itself is still cold, blocks must be much hotter: for so many ms, and by so much. */
+export const WARM_UP_MS = 400;
+const WARM_UP_THRESHOLD = 40_000;
 
 /** Why `run` returned. */
 export const STOP_BUDGET = 0;
@@ -131,12 +136,15 @@ export class Cpu {
   /** A triple fault stopped the processor. */
   shutdown = false;
   readonly counters = new CpuCounters();
+  /** Until then the translator is picky, ms of performance.now(). */
+  private readonly warmUntil: number;
   /** Instructions executed since the start (double). */
   instructions = 0;
 
   constructor(options: CpuOptions, env: CpuEnvironment) {
     this.env = env;
     this.ramSize = options.ramSize;
+    this.warmUntil = performance.now() + (options.warmUp ?? 0);
     const pages = Math.ceil((RAM_BASE + options.ramSize) / 65536);
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const { buffer } = this.memory;
@@ -366,6 +374,13 @@ export class Cpu {
     const { i32 } = this;
     const low = i32[S_RIP >> 2];
     const high = i32[(S_RIP + 4) >> 2];
+    if (performance.now() < this.warmUntil) {
+      const { op } = this.blocks.lookup(low, high, i32[S_MODE >> 2]);
+      if (!this.blocks.wasGivenTime(op)) {
+        this.blocks.giveTime(op, WARM_UP_THRESHOLD);
+        return;
+      }
+    }
     const mode = i32[S_MODE >> 2];
     const region = this.regions?.compile(low, high, mode);
     if (region !== undefined) this.blocks.jumps.setRegion(low, high, mode, region.index);

@@ -38,6 +38,8 @@ export const R_IMM2 = 38;
 export const HEAD_COUNT = R_IMM;
 /** i32: executions until the block is reported as hot. */
 export const HEAD_COUNTER = R_DISP;
+/** i32: nonzero when it was given more executions (while the translator is cold). */
+export const HEAD_GIVEN_TIME = R_DISP + 4;
 
 /** Of an address pre-operation: u32 mask of the effective address, i64 mask of the linear address. */
 export const PRE_ADDRESS_MASK = R_IMM;

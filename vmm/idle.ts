@@ -10,6 +10,9 @@ const NS_PER_MS = 1e6;
 /** setTimeout rounds to milliseconds and takes no more than 2^31 of them. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
 
+/** How late one of Node's own timers may come, ms, when the event loop does not tell its timeout. */
+const LOOP_TIMEOUT_UNKNOWN = 50;
+
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 /** One turn of the event loop: signals, sockets and terminal input are served. */
@@ -32,9 +35,20 @@ export class IdleWait {
   private wakeSleeper: (() => void) | undefined;
   private woken = false;
 
+  /**
+   * A handle that is always active: without any, the event loop counts as finished and its timeout, which `poll` obeys,
+   * is zero.
+   */
+  private readonly alive: NodeJS.Timeout | undefined;
+
   constructor(pollable: Pollable | undefined) {
     this.pollable = pollable;
     this.fds = new Int32Array((pollable?.count ?? 0) + 1);
+    this.alive = pollable && setInterval(() => {}, TIMEOUT_MAX);
+  }
+
+  close(): void {
+    clearInterval(this.alive);
   }
 
   /** Ends a wait that is under way, or the next one before it begins. */
@@ -60,10 +74,8 @@ export class IdleWait {
 
   private poll(pollable: Pollable, ns: number): void {
     const { addon, count } = pollable;
-    const loopTimeout = addon.loopTimeout();
-    if (loopTimeout === 0) {
-      return;
-    }
+    // While the immediate that brought us here is being served, the loop says 0 whatever else waits.
+    const loopTimeout = addon.loopTimeout() || LOOP_TIMEOUT_UNKNOWN;
     pollable.fill(this.fds);
     this.fds[count] = addon.loopFd();
     addon.poll(this.fds, loopTimeout < 0 ? ns : Math.min(ns, loopTimeout * NS_PER_MS));

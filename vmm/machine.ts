@@ -4,7 +4,7 @@
  */
 
 import { appendFileSync } from 'node:fs';
-import { type ApicRegisters, Cpu, HOT_THRESHOLD, STOP_BUDGET, STOP_SHUTDOWN } from '../cpu/cpu.ts';
+import { type ApicRegisters, Cpu, HOT_THRESHOLD, STOP_BUDGET, STOP_SHUTDOWN, WARM_UP_MS } from '../cpu/cpu.ts';
 import { RAM_BASE } from '../cpu/state.ts';
 import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
 import type { LocalApic } from '../devices/apic/local-apic.ts';
@@ -89,6 +89,7 @@ export class Machine implements MonitorTarget {
         ramSize: config.ramSize,
         core,
         hotThreshold: config.jit === 'wasm' ? HOT_THRESHOLD : 0,
+        warmUp: WARM_UP_MS,
       },
       { ports, mmio, interrupts: this.interrupts, tsc, tscKHz: TSC_KHZ, apic: apicRegisters(localApic) },
     );
@@ -376,6 +377,7 @@ export class Machine implements MonitorTarget {
     if (this.config.log.includes('stats')) {
       this.writeLog(this.statistics());
     }
+    this.idle.close();
     this.console.close(this.patience);
     this.board.close();
     for (const backend of this.backends.values()) {

@@ -74,7 +74,7 @@ function checkAccelerator(sub: Suboptions, name: string): void {
   }
 }
 
-/** `-accel [accel=]tcg[,jit=wasm|js|off]` */
+/** `-accel [accel=]tcg[,jit=wasm|off]` */
 export function setAccelerator(draft: Draft, text: string): void {
   const sub = new Suboptions('-accel', text, 'accel');
   checkAccelerator(sub, sub.take('accel') ?? '');
