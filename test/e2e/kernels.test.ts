@@ -11,6 +11,9 @@ const STATUS_PASS = 33;
 /** These have no checks, or their own test elsewhere. */
 const OTHERS = ['hello'];
 
+/** These hold the guest's clocks to each other within 3 %, which a host that was busy elsewhere meanwhile can spoil. */
+const TIMED = ['interrupts', 'time'];
+
 const kernels = readdirSync(`${ROOT}test/guests/kernels`)
   .map((file) => basename(file, '.c'))
   .filter((name) => !OTHERS.includes(name));
@@ -18,7 +21,10 @@ const kernels = readdirSync(`${ROOT}test/guests/kernels`)
 const ACCELERATORS = { default: [], interpreter: ['-accel', 'tcg,jit=off'] };
 
 describe.each(Object.entries(ACCELERATORS))('%s', (_, accelerator) => {
-  test.each(kernels)('%s', { timeout: 120_000 }, async (name) => {
+  test.each(kernels.filter((name) => !TIMED.includes(name)))('%s', { timeout: 120_000 }, passes);
+  test.each(TIMED)('%s', { timeout: 120_000, retry: 3 }, passes);
+
+  async function passes(name: string): Promise<void> {
     const { status, stdout, stderr } = await run(
       [
         ...['-kernel', guest(`${name}.elf`), '-m', '64M', '-nographic', '-nic', 'none'],
@@ -33,7 +39,7 @@ describe.each(Object.entries(ACCELERATORS))('%s', (_, accelerator) => {
     expect(done, stdout).toBeTruthy();
     expect(lines.filter((line) => line.startsWith('PASS')).length).toBeGreaterThanOrEqual(Number(done?.[1]));
     expect(status).toBe(STATUS_PASS);
-  });
+  }
 });
 
 test('hello: what the loader hands over', async () => {
