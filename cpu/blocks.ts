@@ -5,7 +5,8 @@
 import { decode, MAX_LENGTH } from './decode/decoder.ts';
 import { Insn } from './decode/insn.ts';
 import { raise, VECTOR_GP } from './fault.ts';
-import { ATTR_END, attributesOf, ENTRY_UD } from './isa/table.ts';
+import { attributesOf } from './isa/encoding.ts';
+import { ATTR_END, ENTRY_UD } from './isa/table.ts';
 import { JumpCache } from './jump-cache.ts';
 import type { Mmu } from './mmu/mmu.ts';
 import { codeSize, MODE_CHECKED, MODE_ONE, stackSize } from './mode.ts';

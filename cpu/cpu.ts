@@ -18,9 +18,8 @@ import {
 } from './exits.ts';
 import { NO_ERROR_CODE, raise, VECTOR_DB, VECTOR_UD } from './fault.ts';
 import { X87State } from './fpu/x87-state.ts';
-import { allHelpers } from './helpers/all.ts';
+import { helperOf } from './helpers/all.ts';
 import { RFLAGS_RF } from './helpers/flags.ts';
-import type { Helper } from './helpers/registry.ts';
 import { RegionCompiler } from './jit/compiler.ts';
 import { Mmu } from './mmu/mmu.ts';
 import { codeSize, MODE_ONE, MODE_TRAP, MODE_WATCHED } from './mode.ts';
@@ -118,7 +117,6 @@ export class Cpu {
   readonly env: CpuEnvironment;
   /** The translator; undefined: interpret only. */
   readonly regions: RegionCompiler | undefined;
-  private readonly helpers: (Helper | undefined)[] = allHelpers();
   private readonly runCore: RunFunction;
   private readonly flagsFunction: () => number;
   /** The budget that was left when an event cut it short. */
@@ -193,7 +191,7 @@ export class Cpu {
     this.counters.helperCalls++;
     try {
       const row = this.u16[(op + r.R_ROW) >> 1];
-      const helper = this.helpers[row];
+      const helper = helperOf(row);
       checkUnit(row, this.i32[S_MODE >> 2]);
       if (helper === undefined) raise(VECTOR_UD);
       return helper(this, op);

@@ -15,11 +15,15 @@ const bundle = `${root}dist/tsvmm.js`;
 
 rmSync(`${bundle}.cache`, { force: true });
 
-// The CPU's core is generated here, so that the program does not carry its generator.
+// The CPU's core and the columns of its opcode table are generated here: the program carries no generator, and its start
+// parses no table. All of the CPU is loaded, as its modules define the columns.
 const generator = await build({
   absWorkingDir: root,
   stdin: {
-    contents: "export { buildCoreModule } from './cpu/wasm/interpreter.ts';",
+    contents: `
+      import './cpu/cpu.ts';
+      export { embeddedColumns } from './cpu/isa/columns.ts';
+      export { buildCoreModule } from './cpu/wasm/interpreter.ts';`,
     resolveDir: root,
     loader: 'ts',
   },
@@ -29,7 +33,7 @@ const generator = await build({
   write: false,
   logLevel: 'warning',
 });
-const { buildCoreModule } = await import(
+const { buildCoreModule, embeddedColumns } = await import(
   `data:text/javascript;base64,${Buffer.from(generator.outputFiles[0].contents).toString('base64')}`
 );
 mkdirSync(`${root}dist`, { recursive: true });
@@ -46,7 +50,11 @@ await build({
   banner: { js: '(function (require) { var module = { exports: {} };' },
   footer: { js: 'return module.exports; })' },
   // `import.meta` has no meaning in a function; who needs the bundle's place asks process.argv[1].
-  define: { 'import.meta.url': 'undefined', CORE_FILE: '"core.wasm"' },
+  define: {
+    'import.meta.url': 'undefined',
+    CORE_FILE: '"core.wasm"',
+    OPCODE_COLUMNS: JSON.stringify(JSON.stringify(embeddedColumns())),
+  },
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',

@@ -2,6 +2,16 @@
  * The instruction decoder (Intel SDM vol. 2A ch. 2, vol. 2D appendix A): bytes → {@link Insn}, by the opcode table.
  * Allocates nothing.
  */
+import { byteColumn, column } from '../isa/columns.ts';
+import {
+  attributesOf,
+  candidates,
+  firstCandidate,
+  modrmMaskOf,
+  modrmValueOf,
+  opcodeHasModrm,
+  prefixesOf,
+} from '../isa/encoding.ts';
 import {
   ATTR_D64,
   ATTR_F64,
@@ -9,25 +19,19 @@ import {
   ATTR_LOCK,
   ATTR_MEM_ONLY,
   ATTR_O64,
-  attributesOf,
-  candidates,
+  allRows,
   ENTRY_UD,
-  firstCandidate,
   MAP_0F,
   MAP_0F3A,
   MAP_0F38,
   MAP_1BYTE,
   MAP_VEX_0F3A,
   MAP_VEX_0F38,
-  modrmMaskOf,
-  modrmValueOf,
-  opcodeHasModrm,
+  type OpcodeRow,
   PREFIX_66,
   PREFIX_F2,
   PREFIX_F3,
   PREFIX_NP,
-  prefixesOf,
-  rows,
 } from '../isa/table.ts';
 import { type Insn, NO_REGISTER, SEG_DS, SEG_SS } from './insn.ts';
 
@@ -53,7 +57,7 @@ const IMM_FAR = 6;
 /** Absolute address of address size (moffs). */
 const IMM_MOFFS = 7;
 
-const immediateOf = Uint8Array.from(rows, (row) => {
+const immediateOf = byteColumn('immediate', (row) => {
   const codes = row.operands.map((operand) => operand.code);
   if (codes.includes('Iw')) return codes.includes('Ib') ? IMM_16_8 : IMM_16;
   if (codes.includes('Ib') || codes.includes('Ibs') || codes.includes('Jb')) return IMM_8;
@@ -71,14 +75,16 @@ const CONTROLS = 0x11d;
 const DEBUGS = 0xff;
 
 /** The values of ModRM.reg (with REX.R, but for segment registers) that exist, one bit each. */
-const registersOf = Uint16Array.from(rows, (row) => {
+const registersOf = column('registers', Uint16Array, () => Uint16Array.from(allRows(), registers));
+
+function registers(row: OpcodeRow): number {
   const modes = row.operands.map((operand) => operand.mode);
   if (modes.includes('S')) return row.mnemonic === 'MOV_TO_SREG' ? LOADABLE_SEGMENTS : SEGMENTS;
   if (modes.includes('C')) return CONTROLS;
   return modes.includes('D') ? DEBUGS : 0xffff;
-});
-const usesVvvv = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'B')));
-const namesSegment = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'S')));
+}
+const usesVvvv = byteColumn('usesVvvv', (row) => row.operands.some(({ mode }) => mode === 'B'));
+const namesSegment = byteColumn('namesSegment', (row) => row.operands.some(({ mode }) => mode === 'S'));
 
 let bytes: Uint8Array = new Uint8Array(0);
 let at = 0;

@@ -238,8 +238,8 @@ export function yTimesLog2Plus1(z: Unpacked, y: Unpacked, x: Unpacked): Unpacked
   return timesY(z, y, numerator.exp, x.sign);
 }
 
-/** arctan(i/8). */
-const ARCTANGENTS: readonly Wide[] = tabulateArctangents();
+/** arctan(i/8); made when it is first needed, which few programs do. */
+let arctangents: readonly Wide[] | undefined;
 
 function tabulateArctangents(): Wide[] {
   const table = [wide()];
@@ -282,6 +282,7 @@ export function arctangent(z: Unpacked, y: Unpacked, x: Unpacked): Unpacked {
 
 /** angle = arctan(|n/d|) / 2^exp, n ≤ d in magnitude. @returns exp ≤ 0. */
 function arctangentOfRatio(n: Unpacked, d: Unpacked): number {
+  arctangents ??= tabulateArctangents();
   const exp = n.exp - d.exp;
   setSignificand(denominator, d);
   setSignificand(argument, n);
@@ -304,7 +305,7 @@ function arctangentOfRatio(n: Unpacked, d: Unpacked): number {
   mulWide(square, argument, argument);
   arctanSeries(sum);
   mulWide(sum, sum, argument);
-  if (below) subWide(angle, ARCTANGENTS[nearest], sum);
-  else addWide(angle, ARCTANGENTS[nearest], sum);
+  if (below) subWide(angle, arctangents[nearest], sum);
+  else addWide(angle, arctangents[nearest], sum);
   return 0;
 }

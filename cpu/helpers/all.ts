@@ -29,10 +29,13 @@ import './syscall.ts';
 import './x87.ts';
 import './x87-fxsave.ts';
 import './xsave.ts';
-import { type Helper, helpersByRow } from './registry.ts';
-import { checkAccess } from './segment-access.ts';
+import { findHelper, type Helper } from './registry.ts';
+import { checkAccess, ROW_SEGMENT_ACCESS } from './segment-access.ts';
 
-/** The helpers by row, and behind the last row the one of ROW_SEGMENT_ACCESS. */
-export function allHelpers(): (Helper | undefined)[] {
-  return [...helpersByRow(), checkAccess];
+const known: (Helper | undefined)[] = [];
+
+/** The helper of a record's row (of the opcode table, or ROW_SEGMENT_ACCESS); undefined where there is none. */
+export function helperOf(row: number): Helper | undefined {
+  known[row] ??= row === ROW_SEGMENT_ACCESS ? checkAccess : findHelper(row);
+  return known[row];
 }

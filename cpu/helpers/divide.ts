@@ -2,7 +2,7 @@
 import type { Cpu } from '../cpu.ts';
 import { HELPER_NEXT } from '../exits.ts';
 import { raise, VECTOR_DE } from '../fault.ts';
-import { rows } from '../isa/table.ts';
+import { rowAt } from '../isa/table.ts';
 import * as r from '../record.ts';
 import { gprOffset } from '../state.ts';
 import { high, low, operandSize, readRegister, readRm, writeRegister } from './operands.ts';
@@ -13,7 +13,7 @@ const RDX = gprOffset(2);
 
 /** Rare enough (#DE, or a dividend over 64 bits) that clarity wins: BigInt. */
 function divide(cpu: Cpu, op: number, signed: boolean): number {
-  const row = rows[cpu.u16[(op + r.R_ROW) >> 1]];
+  const row = rowAt(cpu.u16[(op + r.R_ROW) >> 1]);
   const size = row.operands[0].type === 'b' ? 1 : operandSize(cpu, op);
   readRm(cpu, op, size);
   const bits = BigInt(size * 8);

@@ -1,7 +1,7 @@
 /** Operands of a helper's instruction, from its record (record.ts). 64-bit values are left in `low` and `high`. */
 import type { AccessSize } from '../../devices/bus.ts';
 import type { Cpu } from '../cpu.ts';
-import { type OpcodeRow, rows } from '../isa/table.ts';
+import { type OpcodeRow, rowAt } from '../isa/table.ts';
 import { codeSize } from '../mode.ts';
 import * as r from '../record.ts';
 import { S_MODE, S_RIP } from '../state.ts';
@@ -57,7 +57,7 @@ export function isMode64(cpu: Cpu, op: number): boolean {
 }
 
 export function rowOf(cpu: Cpu, op: number): OpcodeRow {
-  return rows[cpu.u16[(op + r.R_ROW) >> 1]];
+  return rowAt(cpu.u16[(op + r.R_ROW) >> 1]);
 }
 
 /** Byte offset of the register in ModRM.reg. */

@@ -8,7 +8,8 @@ import type { Cpu } from '../cpu.ts';
 import { type Insn, SEG_CS, SEG_SS } from '../decode/insn.ts';
 import { HELPER_NEXT } from '../exits.ts';
 import * as op from '../ir/ops.ts';
-import { ATTR_MMX, ATTR_X87, rows } from '../isa/table.ts';
+import { byteColumn } from '../isa/columns.ts';
+import { ATTR_MMX, ATTR_X87, ROW_COUNT, rowAt } from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
 import { Lifter, operandBytes } from '../lift/lifter.ts';
 import * as r from '../record.ts';
@@ -18,7 +19,7 @@ import { checkSegmentAccess } from '../system/segment-check.ts';
 import { reportPending } from './x87.ts';
 
 /** Stands for the row of the opcode table in such an operation's record. */
-export const ROW_SEGMENT_ACCESS = rows.length;
+export const ROW_SEGMENT_ACCESS = ROW_COUNT;
 
 /** Which offset is checked: the memory operand's (its linear address is in S_EA), or one that a register gives. */
 const AT_OPERAND = 0;
@@ -43,13 +44,16 @@ const STORES = new Set(
 );
 const X87_STORES: Record<number, number> = { 217: 0b1100, 219: 0b10001110, 221: 0b1110, 223: 0b11001110 };
 /** These name an address without accessing it, or check for themselves. */
-const checksItself = Uint8Array.from(rows, ({ mnemonic, operands }) =>
-  Number(/^(LEA|INVLPG|NOP|BOUND)$/.test(mnemonic) || (/^BT[SRC]?$/.test(mnemonic) && operands[1].mode === 'G')),
+const checksItself = byteColumn(
+  'segments.checksItself',
+  ({ mnemonic, operands }) =>
+    /^(LEA|INVLPG|NOP|BOUND)$/.test(mnemonic) || (/^BT[SRC]?$/.test(mnemonic) && operands[1].mode === 'G'),
 );
 
 /** x87 and MMX instructions that first report an exception of an earlier one. */
-const waits = Uint8Array.from(rows, ({ attributes, mnemonic }) =>
-  Number((attributes & (ATTR_X87 | ATTR_MMX)) !== 0 && !/^F(N|X)/.test(mnemonic)),
+const waits = byteColumn(
+  'segments.waits',
+  ({ attributes, mnemonic }) => (attributes & (ATTR_X87 | ATTR_MMX)) !== 0 && !/^F(N|X)/.test(mnemonic),
 );
 
 const lifter = new Lifter(false);
@@ -60,7 +64,7 @@ function definedAccess(insn: Insn): { bytes: number; write: boolean } {
   ir.clear();
   lifter.flags.reset();
   lifter.begin(insn, 0, 0);
-  definitionOf[insn.row]!(lifter);
+  definitionOf(insn.row)!(lifter);
   const address = lifter.address();
   let bytes = 0;
   let write = false;
@@ -73,8 +77,8 @@ function definedAccess(insn: Insn): { bytes: number; write: boolean } {
 }
 
 function operandAccess(insn: Insn): { bytes: number; write: boolean } {
-  const row = rows[insn.row];
-  if (definitionOf[insn.row] !== undefined) return definedAccess(insn);
+  const row = rowAt(insn.row);
+  if (definitionOf(insn.row) !== undefined) return definedAccess(insn);
   const k = row.operands.findIndex(({ mode }) => 'EMWQ'.includes(mode));
   if (k < 0) return { bytes: 0, write: false };
   const bytes = operandBytes(row, k, insn) || Math.max(1, Number(row.operands[k].type) / 8 || 1);
@@ -87,7 +91,7 @@ function operandAccess(insn: Insn): { bytes: number; write: boolean } {
  * The accesses of `insn` that must be checked. `memory`: it has a memory operand; `checked`: some segment is not flat.
  */
 export function segmentAccesses(insn: Insn, memory: boolean, checked: boolean): SegmentAccess[] {
-  const { mnemonic } = rows[insn.row];
+  const { mnemonic } = rowAt(insn.row);
   const accesses: SegmentAccess[] = [];
   if (memory && !checksItself[insn.row] && (checked || insn.segment === SEG_CS)) {
     const { bytes, write } = operandAccess(insn);

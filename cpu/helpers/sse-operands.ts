@@ -3,7 +3,8 @@ import type { Cpu } from '../cpu.ts';
 import { HELPER_NEXT } from '../exits.ts';
 import { raise, VECTOR_GP, VECTOR_UD, VECTOR_XM } from '../fault.ts';
 import { beginSse } from '../fpu/sse.ts';
-import { ATTR_SSE, type OpcodeRow, rows } from '../isa/table.ts';
+import { byteColumn } from '../isa/columns.ts';
+import { ATTR_SSE, type OpcodeRow } from '../isa/table.ts';
 import * as r from '../record.ts';
 import { S_CR4, S_FPU_OPERAND, S_MXCSR } from '../state.ts';
 import { CR4_OSXMMEXCPT, updateSseFast } from '../system/mode-word.ts';
@@ -18,7 +19,7 @@ export function isSse(row: OpcodeRow): boolean {
 const TYPE_BYTES: Record<string, number> = { w: 2, d: 4, q: 8, ss: 4, sd: 8, ps: 16, pd: 16, dq: 16 };
 
 /** Bytes of the source in memory, by row; 0 where it is no XMM operand. */
-const sourceBytes = Uint8Array.from(rows, (row) => TYPE_BYTES[row.operands[1]?.type] ?? 0);
+const sourceBytes = byteColumn('sse.sourceBytes', (row) => TYPE_BYTES[row.operands[1]?.type] ?? 0);
 
 /** Raises #GP(0) unless the address in low, high is a multiple of 16. */
 export function requireAligned(): void {

@@ -7,7 +7,8 @@ import { HELPER_NEXT } from '../exits.ts';
 import { raise, VECTOR_MF, VECTOR_UD } from '../fault.ts';
 import { execute, operandBytes, pending, retire, x87Form } from '../fpu/x87.ts';
 import { ENV_PROTECTED_16, ENV_PROTECTED_32, ENV_REAL_16, ENV_REAL_32 } from '../fpu/x87-control.ts';
-import { rows } from '../isa/table.ts';
+import { byteColumn, column } from '../isa/columns.ts';
+import { allRows } from '../isa/table.ts';
 import { MODE_PROTECTED } from '../mode.ts';
 import * as r from '../record.ts';
 import {
@@ -31,17 +32,20 @@ const AX = gprOffset(0);
 const CS_SELECTOR = segmentOffset(1) + SEGMENT_SELECTOR;
 const RFLAGS_VM = 1 << 17;
 
-const opcodeOf = Uint8Array.from(rows, (row) => row.opcode);
+const opcodeOf = byteColumn('x87.opcodeOf', (row) => row.opcode);
 
 /** What an instruction has to do with EFLAGS, by (opcode & 7) << 8 | modrm. */
 const READS_FLAGS = 1;
 const WRITES_FLAGS = 2;
-const flagUse = new Uint8Array(2048);
-for (const row of rows)
-  if ((row.opcode & 0xf8) === 0xd8 && row.mnemonic === 'X87')
-    for (let modrm = 0; modrm < 256; modrm++)
-      if ((modrm & row.modrmMask) === row.modrmValue && (row.tested || row.written))
-        flagUse[((row.opcode & 7) << 8) | modrm] = row.tested ? READS_FLAGS : WRITES_FLAGS;
+const flagUse = column('x87.flagUse', Uint8Array, () => {
+  const uses = new Uint8Array(2048);
+  for (const row of allRows())
+    if ((row.opcode & 0xf8) === 0xd8 && row.mnemonic === 'X87')
+      for (let modrm = 0; modrm < 256; modrm++)
+        if ((modrm & row.modrmMask) === row.modrmValue && (row.tested || row.written))
+          uses[((row.opcode & 7) << 8) | modrm] = row.tested ? READS_FLAGS : WRITES_FLAGS;
+  return uses;
+});
 
 /** Reports an unmasked exception of an earlier instruction, before a waiting x87 or MMX instruction. */
 export function reportPending(cpu: Cpu): void {

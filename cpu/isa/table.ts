@@ -22,7 +22,7 @@ export const MAP_0F38 = 2;
 export const MAP_0F3A = 3;
 export const MAP_VEX_0F38 = 4;
 export const MAP_VEX_0F3A = 5;
-const MAPS = 6;
+export const MAPS = 6;
 
 export const PREFIX_NP = 1;
 export const PREFIX_66 = 2;
@@ -180,45 +180,38 @@ function parseRow(line: string, map: number, index: number): OpcodeRow {
   };
 }
 
-function parseAll(): OpcodeRow[] {
-  const rows = [parseRow('ff UD -', MAP_1BYTE, ENTRY_UD)];
-  const maps: [number, string][] = [
-    [MAP_1BYTE, ONE_BYTE_MAP],
-    [MAP_1BYTE, X87_MAP],
-    [MAP_0F, TWO_BYTE_MAP],
-    [MAP_0F38, THREE_BYTE_38_MAP],
-    [MAP_0F3A, THREE_BYTE_3A_MAP],
-    [MAP_VEX_0F38, VEX_0F38_MAP],
-    [MAP_VEX_0F3A, VEX_0F3A_MAP],
-  ];
-  for (const [map, text] of maps)
-    for (const line of text.trim().split('\n')) rows.push(parseRow(line, map, rows.length));
-  return rows;
+/** Row ENTRY_UD, then those of the maps. */
+const MAP_TEXTS: readonly (readonly [number, string])[] = [
+  [MAP_1BYTE, 'ff UD -'],
+  [MAP_1BYTE, ONE_BYTE_MAP],
+  [MAP_1BYTE, X87_MAP],
+  [MAP_0F, TWO_BYTE_MAP],
+  [MAP_0F38, THREE_BYTE_38_MAP],
+  [MAP_0F3A, THREE_BYTE_3A_MAP],
+  [MAP_VEX_0F38, VEX_0F38_MAP],
+  [MAP_VEX_0F3A, VEX_0F3A_MAP],
+];
+
+const lines: string[] = [];
+/** Index of the first row of each of MAP_TEXTS. */
+const starts: number[] = [];
+for (const [, text] of MAP_TEXTS) {
+  starts.push(lines.length);
+  lines.push(...text.trim().split('\n'));
 }
 
-/** All rows; `rows[i].index === i`. */
-export const rows: readonly OpcodeRow[] = parseAll();
+export const ROW_COUNT = lines.length;
 
-/** Columns of the table that the decoder reads, indexed by row. */
-export const attributesOf = Uint32Array.from(rows, (row) => row.attributes);
-export const prefixesOf = Uint8Array.from(rows, (row) => row.prefixes);
-export const modrmMaskOf = Uint8Array.from(rows, (row) => row.modrmMask);
-export const modrmValueOf = Uint8Array.from(rows, (row) => row.modrmValue);
+const parsed: OpcodeRow[] = [];
 
-/** For opcode `o` of map `m`: rows `candidates[firstCandidate[m * 256 + o]] … [firstCandidate[m * 256 + o + 1])`. */
-export const firstCandidate = new Uint16Array(MAPS * 256 + 1);
-export const candidates: Uint16Array = (() => {
-  const lists: number[][] = Array.from({ length: MAPS * 256 }, () => []);
-  for (const row of rows.slice(1)) {
-    const last = row.opcode | (row.registerInOpcode ? 7 : 0);
-    for (let opcode = row.opcode; opcode <= last; opcode++) lists[row.map * 256 + opcode].push(row.index);
-  }
-  for (let i = 0; i < lists.length; i++) firstCandidate[i + 1] = firstCandidate[i] + lists[i].length;
-  return Uint16Array.from(lists.flat());
-})();
-/** Does opcode `m * 256 + o` take a ModRM byte (in any of its rows)? */
-export const opcodeHasModrm = Uint8Array.from({ length: MAPS * 256 }, (_, i) => {
-  for (let c = firstCandidate[i]; c < firstCandidate[i + 1]; c++)
-    if (attributesOf[candidates[c]] & ATTR_MODRM) return 1;
-  return 0;
-});
+/** The row of an index, parsed when it is first asked for. */
+export function rowAt(index: number): OpcodeRow {
+  return (parsed[index] ??= parseRow(lines[index], MAP_TEXTS[starts.findLastIndex((s) => s <= index)][0], index));
+}
+
+export function allRows(): OpcodeRow[] {
+  return lines.map((_, index) => rowAt(index));
+}
+
+/** All rows; `rows[i].index === i`. Not for the program itself, which would parse them all (see columns.ts). */
+export const rows: readonly OpcodeRow[] = /* @__PURE__ */ allRows();

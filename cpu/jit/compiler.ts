@@ -4,7 +4,8 @@
 import type { BlockCache } from '../blocks.ts';
 import { decode } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
-import { ATTR_END, attributesOf } from '../isa/table.ts';
+import { attributesOf } from '../isa/encoding.ts';
+import { ATTR_END } from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
 import { Lifter } from '../lift/lifter.ts';
 import { type DirectWindow, findDirectWindow } from '../mmu/direct.ts';
@@ -216,7 +217,7 @@ export class RegionCompiler {
   }
 
   private mustStep(insn: Insn, mode: number): boolean {
-    return definitionOf[insn.row] === undefined || handlerOf(insn) === H_HELPER || needsHelper(insn, mode);
+    return definitionOf(insn.row) === undefined || handlerOf(insn) === H_HELPER || needsHelper(insn, mode);
   }
 
   private lift(order: BasicBlock[], source: CodeSource, mode: number): LiftedBlock[] {
@@ -237,7 +238,7 @@ export class RegionCompiler {
         } else {
           steps.push(0);
           lifter.begin(insn, nextLow, block.ripHigh);
-          definitionOf[insn.row]!(lifter);
+          definitionOf(insn.row)!(lifter);
         }
       }
       return { block, starts, end: lifter.ir.length, steps };

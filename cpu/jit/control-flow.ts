@@ -5,7 +5,9 @@
  */
 import { decode, MAX_LENGTH } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
-import { ATTR_END, attributesOf, ENTRY_UD, rows } from '../isa/table.ts';
+import { byteColumn } from '../isa/columns.ts';
+import { attributesOf } from '../isa/encoding.ts';
+import { ATTR_END, ENTRY_UD } from '../isa/table.ts';
 import { branchTarget, targetHigh, targetLow } from '../lift/lifter.ts';
 
 /** A chain of calls that the region follows. */
@@ -66,17 +68,19 @@ const MAX_DEPTH = 4;
 const CODE_SIZE_64 = 8;
 
 const insn = new Insn();
-const isConditional = Uint8Array.from(rows, (row) =>
-  Number(row.operands[0]?.mode === 'J' && row.mnemonic !== 'JMP' && row.mnemonic !== 'CALL'),
+const isConditional = byteColumn(
+  'flow.isConditional',
+  (row) => row.operands[0]?.mode === 'J' && row.mnemonic !== 'JMP' && row.mnemonic !== 'CALL',
 );
-const isCall = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'CALL' && row.operands[0].mode === 'J'));
-const isJump = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'JMP' && row.operands[0].mode === 'J'));
-const isReturn = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'RET'));
-const isIndirect = Uint8Array.from(rows, (row) =>
-  Number((row.mnemonic === 'JMP' || row.mnemonic === 'CALL') && row.operands[0].mode === 'E'),
+const isCall = byteColumn('flow.isCall', (row) => row.mnemonic === 'CALL' && row.operands[0].mode === 'J');
+const isJump = byteColumn('flow.isJump', (row) => row.mnemonic === 'JMP' && row.operands[0].mode === 'J');
+const isReturn = byteColumn('flow.isReturn', (row) => row.mnemonic === 'RET');
+const isIndirect = byteColumn(
+  'flow.isIndirect',
+  (row) => (row.mnemonic === 'JMP' || row.mnemonic === 'CALL') && row.operands[0].mode === 'E',
 );
 /** Instructions that end a block in the interpreter but not in a region. */
-const goesOn = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'STI' || row.mnemonic === 'POPF'));
+const goesOn = byteColumn('flow.goesOn', (row) => row.mnemonic === 'STI' || row.mnemonic === 'POPF');
 
 interface Start {
   low: number;

@@ -1,5 +1,5 @@
 /** All definitions of instructions by mnemonic; a mnemonic that has none is a helper alone (helpers/). */
-import { ENTRY_UD, type OpcodeRow, rows } from '../isa/table.ts';
+import { ENTRY_UD, rowAt } from '../isa/table.ts';
 import { alu } from './alu.ts';
 import { bits } from './bit.ts';
 import type { Lifter } from './lifter.ts';
@@ -31,12 +31,25 @@ const definitions: Record<string, (l: Lifter) => void> = {
 
 const SEGMENT_REGISTERS = new Set(['ES', 'CS', 'SS', 'DS', 'FS', 'GS']);
 
-function define(row: OpcodeRow): ((l: Lifter) => void) | undefined {
-  if (row.index === ENTRY_UD || row.operands.some(({ mode }) => 'PQN'.includes(mode))) return undefined;
+type Definition = (l: Lifter) => void;
+
+/** What has been asked for; null: no definition. */
+const known: (Definition | null | undefined)[] = [];
+
+function define(index: number): Definition | undefined {
+  const row = rowAt(index);
+  if (index === ENTRY_UD || row.operands.some(({ mode }) => 'PQN'.includes(mode))) return undefined;
   // Loading a segment register is more than a move.
   if (row.mnemonic === 'POP' && SEGMENT_REGISTERS.has(row.operands[0].mode)) return undefined;
   return definitions[row.mnemonic];
 }
 
-/** The definition of each row of the opcode table; undefined for rows that only a helper executes. */
-export const definitionOf: readonly (((l: Lifter) => void) | undefined)[] = rows.map(define);
+/** The definition of a row of the opcode table; undefined for rows that only a helper executes. */
+export function definitionOf(row: number): Definition | undefined {
+  let definition = known[row];
+  if (definition === undefined) {
+    definition = define(row) ?? null;
+    known[row] = definition;
+  }
+  return definition ?? undefined;
+}

@@ -13,7 +13,7 @@ import { type Insn, NO_REGISTER, SEG_FS, SEG_SS } from '../decode/insn.ts';
 import { IrBuffer } from '../ir/builder.ts';
 import { FlagTracker } from '../ir/flags.ts';
 import * as op from '../ir/ops.ts';
-import { type OpcodeRow, rows } from '../isa/table.ts';
+import { type OpcodeRow, rowAt } from '../isa/table.ts';
 import * as record from '../record.ts';
 import {
   CC_ADD,
@@ -119,7 +119,7 @@ export class Lifter {
   /** Starts an instruction; in static mode `nextLow/High` is the address behind it. */
   begin(insn: Insn, nextLow: number, nextHigh: number): void {
     this.insn = insn;
-    this.row = rows[insn.row];
+    this.row = rowAt(insn.row);
     this.nextLow = nextLow;
     this.nextHigh = nextHigh;
     this.addressNode = 0;

@@ -1,7 +1,9 @@
 /** Which instructions may not simply run in a mode: privilege and disabled units (SDM vol. 2, vol. 3A 2.5, 13.1). */
 import type { Insn } from '../decode/insn.ts';
 import { raise, VECTOR_NM, VECTOR_UD } from '../fault.ts';
-import { ATTR_MMX, ATTR_SSE, ATTR_X87, attributesOf, rows } from '../isa/table.ts';
+import { byteColumn } from '../isa/columns.ts';
+import { attributesOf } from '../isa/encoding.ts';
+import { ATTR_MMX, ATTR_SSE, ATTR_X87 } from '../isa/table.ts';
 import {
   MODE_IOPL,
   MODE_MMX_UD,
@@ -13,9 +15,9 @@ import {
 } from '../mode.ts';
 
 /** Mnemonics whose definition holds only with IOPL rights (their helper does the rest). */
-const needsIopl = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'CLI' || row.mnemonic === 'STI'));
-const isPopf = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'POPF'));
-const isWait = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'FWAIT'));
+const needsIopl = byteColumn('legality.needsIopl', (row) => row.mnemonic === 'CLI' || row.mnemonic === 'STI');
+const isPopf = byteColumn('legality.isPopf', (row) => row.mnemonic === 'POPF');
+const isWait = byteColumn('legality.isWait', (row) => row.mnemonic === 'FWAIT');
 
 /** Must `insn` go to its helper in `mode` although it has a handler? */
 export function needsHelper(insn: Insn, mode: number): boolean {

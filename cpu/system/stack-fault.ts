@@ -6,11 +6,11 @@ import type { Cpu } from '../cpu.ts';
 import { SEG_SS } from '../decode/insn.ts';
 import { VECTOR_GP, VECTOR_SS } from '../fault.ts';
 import { high, info, isMemory, linearAddress, low } from '../helpers/operands.ts';
-import { rows } from '../isa/table.ts';
+import { byteColumn } from '../isa/columns.ts';
 import { INFO_SEGMENT_SHIFT, R_ROW } from '../record.ts';
 
 const STACK = new Set('PUSH POP PUSHF POPF CALL RET ENTER LEAVE CALLF RETF IRET'.split(' '));
-const usesStack = Uint8Array.from(rows, (row) => Number(STACK.has(row.mnemonic)));
+const usesStack = byteColumn('stack.usesStack', (row) => STACK.has(row.mnemonic));
 /** Bytes of the longest memory operand of those: CALL m16:64. */
 const LONGEST_OPERAND = 10;
 

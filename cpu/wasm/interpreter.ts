@@ -210,7 +210,7 @@ function shapeHandlers(): CoreFunction[] {
     lifter.ir.clear();
     lifter.flags.reset();
     lifter.begin(insn, 0, 0);
-    definitionOf[insn.row]!(lifter);
+    definitionOf(insn.row)!(lifter);
     out.byte(wasm.BLOCK); // helper
     out.byte(wasm.VOID);
     out.byte(wasm.BLOCK); // fault

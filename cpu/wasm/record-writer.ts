@@ -1,25 +1,30 @@
 /** Writes decoded instructions as the interpreter's records (record.ts). */
 import { type Insn, NO_REGISTER, SEG_CS, SEG_FS } from '../decode/insn.ts';
 import { ROW_SEGMENT_ACCESS, segmentAccesses } from '../helpers/segment-access.ts';
-import { rows } from '../isa/table.ts';
+import { byteColumn } from '../isa/columns.ts';
 import { branchTarget, isRegField, registerOffset, targetHigh, targetLow } from '../lift/lifter.ts';
 import * as r from '../record.ts';
 import { gprOffset, S_EA, S_ZERO, SEGMENT_BASE, segmentOffset } from '../state.ts';
 import { H_ADDRESS, H_HELPER, handlerOf } from './shapes.ts';
 
-/** Mode letter of the operand in ModRM.reg, in ModRM.rm or the opcode; '' for none. */
-const regModeOf = rows.map((row) => row.operands.find(({ mode }) => isRegField(mode))?.mode ?? 'G');
-const rmModeOf = rows.map((row) => row.operands.find(({ mode }) => 'ERWQUNZ'.includes(mode))?.mode ?? 'E');
-const regIsByte = Uint8Array.from(rows, (row) =>
-  Number(row.operands.some(({ mode, type }) => mode === 'G' && type === 'b')),
+const MODES = 'GVPSCDERWQUNZ';
+/** Mode of the operand in ModRM.reg, and of that in ModRM.rm or the opcode: index into MODES. */
+const regModeOf = byteColumn('record.regMode', (row) =>
+  MODES.indexOf(row.operands.find(({ mode }) => isRegField(mode))?.mode ?? 'G'),
 );
-const rmIsByte = Uint8Array.from(rows, (row) =>
-  Number(row.operands.some(({ mode, type }) => (mode === 'E' || mode === 'Z') && type === 'b')),
+const rmModeOf = byteColumn('record.rmMode', (row) =>
+  MODES.indexOf(row.operands.find(({ mode }) => 'ERWQUNZ'.includes(mode))?.mode ?? 'E'),
 );
-const isRelative = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'J')));
-const isMoffs = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => mode === 'O')));
-const isXlat = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'XLAT'));
-const isLea = Uint8Array.from(rows, (row) => Number(row.mnemonic === 'LEA'));
+const regIsByte = byteColumn('record.regIsByte', (row) =>
+  row.operands.some(({ mode, type }) => mode === 'G' && type === 'b'),
+);
+const rmIsByte = byteColumn('record.rmIsByte', (row) =>
+  row.operands.some(({ mode, type }) => (mode === 'E' || mode === 'Z') && type === 'b'),
+);
+const isRelative = byteColumn('record.isRelative', (row) => row.operands.some(({ mode }) => mode === 'J'));
+const isMoffs = byteColumn('record.isMoffs', (row) => row.operands.some(({ mode }) => mode === 'O'));
+const isXlat = byteColumn('record.isXlat', (row) => row.mnemonic === 'XLAT');
+const isLea = byteColumn('record.isLea', (row) => row.mnemonic === 'LEA');
 
 export class RecordWriter {
   private readonly i32: Int32Array;
@@ -111,9 +116,17 @@ export class RecordWriter {
     const { u16, i32, u8 } = this;
     const xlat = isXlat[insn.row] === 1;
     const highByte = !insn.hasRex;
-    u16[(at + r.R_REG) >> 1] = registerOffset(regModeOf[insn.row], insn.reg, regIsByte[insn.row] === 1 && highByte);
+    u16[(at + r.R_REG) >> 1] = registerOffset(
+      MODES[regModeOf[insn.row]],
+      insn.reg,
+      regIsByte[insn.row] === 1 && highByte,
+    );
     if (!memory)
-      u16[(at + r.R_RM) >> 1] = registerOffset(rmModeOf[insn.row], insn.rm, rmIsByte[insn.row] === 1 && highByte);
+      u16[(at + r.R_RM) >> 1] = registerOffset(
+        MODES[rmModeOf[insn.row]],
+        insn.rm,
+        rmIsByte[insn.row] === 1 && highByte,
+      );
     else u16[(at + r.R_BASE) >> 1] = narrow ? S_EA : base;
     u16[(at + r.R_INDEX) >> 1] = memory && !narrow ? index : S_ZERO;
     u16[(at + r.R_SEGMENT) >> 1] = memory && narrow ? S_ZERO : memory || xlat || !insn.hasModrm ? segment : S_ZERO;

@@ -3,7 +3,17 @@
  * address size where they matter, has one handler in the interpreter. Handlers are numbered in the order of enumeration.
  */
 import { Insn } from '../decode/insn.ts';
-import { ATTR_D64, ATTR_F64, ATTR_I64, ATTR_MEM_ONLY, ATTR_O64, type OpcodeRow, rows } from '../isa/table.ts';
+import { byteColumn, column } from '../isa/columns.ts';
+import {
+  ATTR_D64,
+  ATTR_F64,
+  ATTR_I64,
+  ATTR_MEM_ONLY,
+  ATTR_O64,
+  allRows,
+  type OpcodeRow,
+  ROW_COUNT,
+} from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
 
 /** Handlers that are not instructions. */
@@ -36,16 +46,17 @@ function sizing(row: OpcodeRow): number {
   return kind;
 }
 
-const sizingOf = Uint8Array.from(rows, sizing);
-const auxOf = Uint8Array.from(rows, (row) =>
+const sizingOf = byteColumn('shape.sizingOf', sizing);
+const auxOf = byteColumn('shape.auxOf', (row) =>
   STACK_ROWS.has(row.mnemonic) ? 1 : ADDRESS_ROWS.has(row.mnemonic) ? 2 : 0,
 );
-const hasRmOperand = Uint8Array.from(rows, (row) => Number(row.operands.some(({ mode }) => 'EWQM'.includes(mode))));
+const hasRmOperand = byteColumn('shape.hasRmOperand', (row) => row.operands.some(({ mode }) => 'EWQM'.includes(mode)));
 /** BT and its kin with the bit number in a register: it moves the address, which wraps at the address size. */
-const isBitString = Uint8Array.from(rows, ({ mnemonic, operands }) =>
-  Number(/^BT[SRC]?$/.test(mnemonic) && operands[1].mode === 'G'),
+const isBitString = byteColumn(
+  'shape.isBitString',
+  ({ mnemonic, operands }) => /^BT[SRC]?$/.test(mnemonic) && operands[1].mode === 'G',
 );
-const isString = Uint8Array.from(rows, (row) => Number(STRING_ROWS.has(row.mnemonic)));
+const isString = byteColumn('shape.isString', (row) => STRING_ROWS.has(row.mnemonic));
 
 /** Index of `insn`'s variant within its row. */
 function variantOf(insn: Insn): number {
@@ -58,7 +69,12 @@ function variantOf(insn: Insn): number {
   return size + 3 * memory + 6 * (aux === 8 ? 0 : aux === 4 ? 1 : 2);
 }
 
-const handlers = new Uint16Array(rows.length * VARIANTS);
+/** The handler of each row's variants, 0 where there is none. */
+const handlers = column('shape.handlers', Uint16Array, () => {
+  const numbers = new Uint16Array(ROW_COUNT * VARIANTS);
+  for (const { handler, insn } of allShapes()) numbers[insn.row * VARIANTS + variantOf(insn)] = handler;
+  return numbers;
+});
 
 /** The handler that executes `insn`; H_HELPER when it has no definition of its own. */
 export function handlerOf(insn: Insn): number {
@@ -73,18 +89,17 @@ export interface Shape {
   insn: Insn;
 }
 
-/** All shapes in the order of their handlers; the first call numbers them. */
-function enumerate(visit: (shape: Shape) => void): void {
-  let next = FIRST_SHAPE;
-  for (const row of rows) {
-    if (definitionOf[row.index] === undefined) continue;
+/** Every shape, in the order of the handler numbers. */
+export function allShapes(): Shape[] {
+  const shapes: Shape[] = [];
+  for (const row of allRows()) {
+    if (definitionOf(row.index) === undefined) continue;
     for (let variant = 0; variant < VARIANTS; variant++) {
       const insn = shapeInsn(row, variant);
-      if (insn === undefined) continue;
-      handlers[row.index * VARIANTS + variant] = next;
-      visit({ handler: next++, insn });
+      if (insn !== undefined) shapes.push({ handler: FIRST_SHAPE + shapes.length, insn });
     }
   }
+  return shapes;
 }
 
 function shapeInsn(row: OpcodeRow, variant: number): Insn | undefined {
@@ -118,12 +133,3 @@ function shapeInsn(row: OpcodeRow, variant: number): Insn | undefined {
   insn.mode64 = !legacy;
   return insn;
 }
-
-/** Every shape, in the order of the handler numbers. */
-export function allShapes(): Shape[] {
-  const shapes: Shape[] = [];
-  enumerate((shape) => shapes.push(shape));
-  return shapes;
-}
-
-enumerate(() => {});

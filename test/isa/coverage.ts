@@ -1,5 +1,5 @@
 /** Which rows of the opcode table are tested against the host's CPU, and why the others are not. */
-import { allHelpers } from '../../cpu/helpers/all.ts';
+import { helperOf } from '../../cpu/helpers/all.ts';
 import { ATTR_I64, ATTR_O64, type OpcodeRow, rows } from '../../cpu/isa/table.ts';
 import { definitionOf } from '../../cpu/lift/lift.ts';
 
@@ -39,13 +39,12 @@ export function testable(mode64: boolean): OpcodeRow[] {
   return rows.slice(1).filter((row) => untestable(row, mode64) === undefined);
 }
 
-const helpers = allHelpers();
 /** #UD, so far as user mode can see. */
 const ALWAYS_UD = new Set(['UD0', 'UD1', 'UD2', 'RSM']);
 
 /** Does the CPU have a meaning for `row`? */
 export function implemented(row: OpcodeRow): boolean {
-  return definitionOf[row.index] !== undefined || helpers[row.index] !== undefined || ALWAYS_UD.has(row.mnemonic);
+  return definitionOf(row.index) !== undefined || helperOf(row.index) !== undefined || ALWAYS_UD.has(row.mnemonic);
 }
 
 /** The rows that are tested in neither mode, as `mnemonic operands: reason`. */
