@@ -75,9 +75,11 @@ export function walk(c: WalkContext, low: number, high: number, access: number):
   else walkPae(c, low, high, access, cr0, cr4, long !== 0);
 }
 
-function fault(access: number, code: number, low: number, high: number): never {
-  // The fetch bit is reported only where fetches can be told apart (NX or SMEP on); harmless otherwise.
-  raisePageFault(code | (access & (PF_WRITE | PF_USER | PF_FETCH)), low, high);
+/** Raises #PF. Fetches are told apart only where something may forbid them alone: NX or SMEP. */
+function fault(c: WalkContext, access: number, code: number, low: number, high: number): never {
+  const cr4 = c.i32[S_CR4 >> 2];
+  const toldApart = cr4 & CR4_SMEP || (cr4 & CR4_PAE && c.i32[S_EFER >> 2] & EFER_NXE);
+  raisePageFault(code | (access & (PF_WRITE | PF_USER | (toldApart ? PF_FETCH : 0))), low, high);
 }
 
 /** Reads the word of a paging structure; outside RAM it reads as absent. */
@@ -102,18 +104,18 @@ function check(
   high: number,
 ): void {
   walked.guarded = false;
-  if (access & PF_FETCH && nx) fault(access, PF_PRESENT, low, high);
+  if (access & PF_FETCH && nx) fault(c, access, PF_PRESENT, low, high);
   if (access & PF_USER) {
-    if (!user || (access & PF_WRITE && !writable)) fault(access, PF_PRESENT, low, high);
+    if (!user || (access & PF_WRITE && !writable)) fault(c, access, PF_PRESENT, low, high);
   } else {
     if (user) {
-      if (access & PF_FETCH && cr4 & CR4_SMEP) fault(access, PF_PRESENT, low, high);
+      if (access & PF_FETCH && cr4 & CR4_SMEP) fault(c, access, PF_PRESENT, low, high);
       if (cr4 & CR4_SMAP && !(access & PF_FETCH)) {
-        if (access & ACCESS_IMPLICIT || !(c.i32[S_RFLAGS >> 2] & RFLAGS_AC)) fault(access, PF_PRESENT, low, high);
+        if (access & ACCESS_IMPLICIT || !(c.i32[S_RFLAGS >> 2] & RFLAGS_AC)) fault(c, access, PF_PRESENT, low, high);
         walked.guarded = true;
       }
     }
-    if (access & PF_WRITE && !writable && cr0 & CR0_WP) fault(access, PF_PRESENT, low, high);
+    if (access & PF_WRITE && !writable && cr0 & CR0_WP) fault(c, access, PF_PRESENT, low, high);
   }
 }
 
@@ -125,11 +127,10 @@ function mayWrite(access: number, writable: boolean, dirty: boolean, cr0: number
 function walk32(c: WalkContext, low: number, access: number, cr0: number, cr4: number): void {
   const pdeAddress = (c.i32[S_CR3 >> 2] & 0xfffff000) + ((low >>> 22) << 2);
   const pde = entryWord(c, pdeAddress >>> 0);
-  if (!(pde & PTE_P)) fault(access & ~PF_FETCH, 0, low, 0);
+  if (!(pde & PTE_P)) fault(c, access, 0, low, 0);
   const write = access & PF_WRITE;
-  const plain = (access & ~PF_FETCH) | (cr4 & CR4_SMEP ? access & PF_FETCH : 0);
   if (pde & PTE_PS && cr4 & CR4_PSE) {
-    check(c, plain, (pde & PTE_W) !== 0, (pde & PTE_U) !== 0, false, cr0, cr4, low, 0);
+    check(c, access, (pde & PTE_W) !== 0, (pde & PTE_U) !== 0, false, cr0, cr4, low, 0);
     setEntryBits(c, pdeAddress >>> 0, PTE_A | (write ? PTE_D : 0));
     walked.low = (pde & 0xffc00000) | (low & 0x3fffff);
     walked.high = (pde >>> 13) & 0xff;
@@ -140,9 +141,9 @@ function walk32(c: WalkContext, low: number, access: number, cr0: number, cr4: n
   }
   const pteAddress = (pde & 0xfffff000) + (((low >>> 12) & 0x3ff) << 2);
   const pte = entryWord(c, pteAddress >>> 0);
-  if (!(pte & PTE_P)) fault(plain, 0, low, 0);
+  if (!(pte & PTE_P)) fault(c, access, 0, low, 0);
   const both = pde & pte;
-  check(c, plain, (both & PTE_W) !== 0, (both & PTE_U) !== 0, false, cr0, cr4, low, 0);
+  check(c, access, (both & PTE_W) !== 0, (both & PTE_U) !== 0, false, cr0, cr4, low, 0);
   setEntryBits(c, pdeAddress >>> 0, PTE_A);
   setEntryBits(c, pteAddress >>> 0, PTE_A | (write ? PTE_D : 0));
   walked.low = (pte & 0xfffff000) | (low & 0xfff);
@@ -166,7 +167,6 @@ function walkPae(
 ): void {
   const { i32 } = c;
   const nxe = (i32[S_EFER >> 2] & EFER_NXE) !== 0;
-  const seen = nxe || cr4 & CR4_SMEP ? access : access & ~PF_FETCH;
   let table = (i32[S_CR3 >> 2] & (long ? 0xfffff000 : 0xffffffe0)) >>> 0;
   if (long && i32[(S_CR3 >> 2) + 1] & 0xff) table = c.ramSize; // above RAM: reads as absent
   let writable = PTE_W;
@@ -182,7 +182,7 @@ function walkPae(
     entryAddresses[level] = address;
     const entry = entryWord(c, address);
     const entryHigh = entryWord(c, address + 4);
-    if (!(entry & PTE_P)) fault(seen, 0, low, high);
+    if (!(entry & PTE_P)) fault(c, access, 0, low, high);
     const pdpte = !long && level === 2;
     // Reserved: physical bits beyond MAXPHYADDR, NX without EFER.NXE, PS in a PML4 entry.
     if (
@@ -191,7 +191,7 @@ function walkPae(
       (level === 3 && entry & PTE_PS) ||
       (pdpte && (entry & 0x1e6 || entryHigh & PTE_NX))
     )
-      fault(seen, PF_PRESENT | PF_RESERVED, low, high);
+      fault(c, access, PF_PRESENT | PF_RESERVED, low, high);
     if (!pdpte) {
       writable &= entry;
       user &= entry;
@@ -204,8 +204,8 @@ function walkPae(
       continue;
     }
     const mask = level === 0 ? 0xfff : level === 1 ? 0x1fffff : 0x3fffffff;
-    if (level > 0 && entry & mask & ~0x1fff) fault(seen, PF_PRESENT | PF_RESERVED, low, high);
-    check(c, seen, writable !== 0, user !== 0, nx !== 0, cr0, cr4, low, high);
+    if (level > 0 && entry & mask & ~0x1fff) fault(c, access, PF_PRESENT | PF_RESERVED, low, high);
+    check(c, access, writable !== 0, user !== 0, nx !== 0, cr0, cr4, low, high);
     const write = access & PF_WRITE;
     for (let l = top; l > level; l--) if (long || l !== 2) setEntryBits(c, entryAddresses[l], PTE_A);
     setEntryBits(c, address, PTE_A | (write ? PTE_D : 0));

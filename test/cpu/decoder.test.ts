@@ -1,6 +1,6 @@
 /**
  * The decoder against iced-x86: validity, length, meaning and operands of structured random byte strings in 16-, 32- and
- * 64-bit code. `DECODER_CASES` sets how many.
+ * 64-bit code. `TSVMM_LONG` takes millions.
  */
 import {
   CpuidFeature,
@@ -19,7 +19,7 @@ import { ENTRY_UD, type OpcodeRow, rows } from '../../cpu/isa/table.ts';
 import { branchTarget, operandBytes, targetHigh, targetLow } from '../../cpu/lift/lifter.ts';
 import { Rng } from '../isa/rng.ts';
 
-const CASES = Number(process.env.DECODER_CASES ?? 240_000);
+const CASES = process.env.TSVMM_LONG ? 6_000_000 : 240_000;
 /** Bytes per case. */
 const SLOT = 32;
 const IP = 0x1234_5000;

@@ -105,7 +105,7 @@ export class Emulator implements Executor {
   /** Offsets of the pages that are not pristine. */
   private readonly touched = new Set<number>();
 
-  constructor(name = 'interpreter', hotThreshold = Number(process.env.HOT ?? 0)) {
+  constructor(name = 'interpreter', hotThreshold = 0) {
     this.name = name;
     core ??= new WebAssembly.Module(buildCoreModule());
     this.cpu = new Cpu(

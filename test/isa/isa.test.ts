@@ -17,7 +17,9 @@ const TIMEOUT = SCALE * 120_000;
 
 const SINGLES_PER_ROW = 32 * SCALE;
 const UNDEFINED_PER_ROW = 2 * SCALE;
-const SEQUENCES = 2000 * SCALE;
+const SEQUENCES = 4000 * SCALE;
+/** Of those that are translated: each takes a WebAssembly module of its own or more. */
+const TRANSLATED = 2000;
 /** Cases compared at a time. */
 const BATCH = 2000;
 /** Mismatches that are shrunk and shown. */
@@ -25,6 +27,8 @@ const SHOWN = 3;
 
 let oracle: NativeOracle;
 const interpreter = new Emulator('interpreter');
+/** Translates every block that has been executed once. */
+const translator = new Emulator('translator', 1);
 
 beforeAll(() => {
   oracle = new NativeOracle();
@@ -61,6 +65,10 @@ function* each<T>(
       if (testCase) yield testCase;
     }
 }
+
+/** Sequences of one to sixteen instructions. */
+const sequences = (mode64: boolean, count: number): Generator<GeneratedCase> =>
+  each([...Array(16).keys()], count / 16, (length, seed) => sequence(mode64, seed, length + 1));
 
 /** Rows met in either mode. */
 const exercised = new Set<OpcodeRow>();
@@ -101,14 +109,21 @@ describe.each([true, false])('equals the host CPU (64-bit: %s)', (mode64) => {
   it(
     'in sequences',
     async () => {
-      await check(
-        interpreter,
-        each([...Array(16).keys()], SEQUENCES / 16, (length, seed) => sequence(mode64, seed, length + 1)),
-      );
+      expect(await check(interpreter, sequences(mode64, SEQUENCES))).toBe(SEQUENCES);
     },
     TIMEOUT,
   );
 });
+
+it(
+  'equals the host CPU in translated sequences',
+  async () => {
+    const { counters } = translator.cpu.regions!;
+    expect(await check(translator, sequences(true, TRANSLATED))).toBe(TRANSLATED);
+    expect(counters.regions).toBeGreaterThan(TRANSLATED / 4);
+  },
+  TIMEOUT,
+);
 
 it('leaves out only rows with a reason', () => {
   const reasons = untested();

@@ -29,7 +29,6 @@ export const RCX = 1;
 export const RDX = 2;
 export const RBX = 3;
 export const RSP = 4;
-export const RBP = 5;
 export const RSI = 6;
 export const RDI = 7;
 
@@ -60,7 +59,7 @@ export const FLAT = 0x18;
 export const USER_CODE32 = 0x23;
 export const USER_DATA = 0x2b;
 export const USER_CODE64 = 0x33;
-export const CODE16 = 0x38;
+const CODE16 = 0x38;
 export const TSS_SELECTOR = 0x40;
 /** Free for a test; 16 bytes. */
 export const SPARE = 0x50;
