@@ -123,7 +123,7 @@ function maskedMove(cpu: Cpu, op: number): number {
   destinationAddress(cpu, op);
   const addressLow = low;
   const addressHigh = high;
-  cpu.mmu.checkAlignment(addressLow, addressHigh, 16);
+  cpu.mmu.checkAlignment(addressLow, addressHigh, 8);
   // All of the operand must be writable, whatever the mask.
   cpu.mmu.probe(addressLow, addressHigh, 16, true);
   const from = regOffset(cpu, op);

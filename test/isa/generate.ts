@@ -105,6 +105,8 @@ export function single(row: OpcodeRow, mode64: boolean, seed: number): Generated
  */
 export function undefinedForm(row: OpcodeRow, mode64: boolean, seed: number): GeneratedCase | undefined {
   if (untestable(row, true) && untestable(row, false)) return undefined;
+  // C4, C5 and 62 are VEX and EVEX prefixes in 64-bit mode, which the host may have.
+  if (mode64 && /^(LES|LDS|BOUND)$/.test(row.mnemonic)) return undefined;
   // AMD reads LOCK MOV CR0 as MOV CR8.
   if (row.mnemonic === 'MOV_FROM_CR' || row.mnemonic === 'MOV_TO_CR') return undefined;
   const valid = single(row, mode64 && !(row.attributes & ATTR_I64), seed);
