@@ -1,9 +1,9 @@
-// Builds build/Release/tsvmm_net.node, the addon behind `-netdev tap`. Downloads nothing: node-gyp runs only where
-// Node's headers are on this machine, and otherwise the C compiler is called directly against the headers of the
-// node-api-headers package. Without a compiler it says so and succeeds: only tap needs the addon.
+// Builds build/Release/tsvmm_net.node, the addon of native/. Downloads nothing: node-gyp runs only where Node's headers
+// are on this machine, and otherwise the C compiler is called directly against the headers of the node-api-headers
+// package. Without a compiler it says so and succeeds: most machines run without the addon.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
@@ -36,8 +36,16 @@ function buildWithCompiler() {
   // Written beside and renamed: a process that has the old file mapped keeps it whole.
   const fresh = `${output}.new`;
   const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-shared', '-fPIC', '-DNODE_GYP_MODULE_NAME=tsvmm_net'];
-  const source = join('devices', 'net', 'tap', 'tap.c');
-  const result = succeeds(process.env.CC || 'cc', [...flags, '-I', include, '-o', fresh, source, '-lm']);
+  const sources = readdirSync(join(root, 'native')).filter((name) => name.endsWith('.c'));
+  const result = succeeds(process.env.CC || 'cc', [
+    ...flags,
+    '-I',
+    include,
+    '-o',
+    fresh,
+    ...sources.map((name) => join('native', name)),
+    '-lm',
+  ]);
   if (result.ok) renameSync(fresh, output);
   return result;
 }
@@ -53,6 +61,6 @@ if (last.ok) {
 } else {
   console.error(last.log.trim());
   console.error(
-    'tsvmm: the tap addon was not built; only -netdev tap needs it. Install a C compiler and run: node scripts/build-addon.mjs',
+    'tsvmm: the addon was not built; without it there are no taps, block devices, shared directories and sandbox. Install a C compiler and run: node scripts/build-addon.mjs',
   );
 }

@@ -4,7 +4,7 @@
  * is Node's event loop, with the last piece of a millisecond slept off.
  */
 
-import type { NetAddon } from '../devices/net/tap/addon.ts';
+import type { Addon } from '../native/addon.ts';
 
 const NS_PER_MS = 1e6;
 /** setTimeout rounds to milliseconds and takes no more than 2^31 of them. */
@@ -24,7 +24,7 @@ export function turn(): Promise<void> {
 
 /** Descriptors to wait for; -1 for one that is of no interest now. */
 export interface Pollable {
-  readonly addon: NetAddon;
+  readonly addon: Addon;
   fill(fds: Int32Array): void;
   readonly count: number;
 }

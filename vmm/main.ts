@@ -3,6 +3,7 @@
 import { unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { NetBackendError } from '../devices/net/errors.ts';
 import { BootError } from '../firmware/boot-state.ts';
+import { AddonError } from '../native/addon.ts';
 import { reasonOf, UserError } from './errors.ts';
 import type { Machine } from './machine.ts';
 import type { MachineConfig } from './options/config.ts';
@@ -119,7 +120,7 @@ function complain(message: string): void {
 
 /** Is it something that the user can put right? */
 function isUsersError(error: unknown): error is Error {
-  return error instanceof UserError || error instanceof BootError || error instanceof NetBackendError;
+  return [UserError, BootError, NetBackendError, AddonError].some((kind) => error instanceof kind);
 }
 
 function reportInternalError(error: unknown, machine: Machine | undefined): void {

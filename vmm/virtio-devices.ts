@@ -28,17 +28,20 @@ export function createVirtioDevice(device: VirtioConfig, config: MachineConfig, 
       return { device: new VirtioNet(memory, { backend, mac, ...mtu }), close: () => {} };
     }
     case 'virtio-blk': {
-      const image = openImage(config.drives.find((drive) => drive.id === device.drive)!);
-      return { device: new VirtioBlk(memory, { image, serial: device.serial }), close: () => image.close() };
+      const drive = config.drives.find((drive) => drive.id === device.drive)!;
+      const image = openImage(drive);
+      const { serial, configWce, logicalBlockSize, physicalBlockSize, writeCache = drive.writeback } = device;
+      const options = { image, serial, writeback: writeCache, configWce, logicalBlockSize, physicalBlockSize };
+      return { device: new VirtioBlk(memory, options), close: () => image.close() };
     }
     case 'virtio-rng':
       return { device: new VirtioRng(memory), close: () => {} };
   }
 }
 
-function openImage({ file, readonly }: DriveConfig): BlkImage {
+function openImage({ file, readonly, flush, discard }: DriveConfig): BlkImage {
   try {
-    return new BlkImage(file, readonly);
+    return new BlkImage(file, { readonly, flush, discard });
   } catch (error) {
     throw new UserError(`-drive file=${file}: could not open the image: ${reasonOf(error)}`);
   }

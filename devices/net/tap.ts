@@ -6,6 +6,7 @@
 
 import { closeSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
+import { type Addon, loadAddon } from '../../native/addon.ts';
 import type { GuestMemory } from '../bus.ts';
 import {
   type NetBackend,
@@ -18,7 +19,6 @@ import {
   TUN_F_USO6,
 } from './backend.ts';
 import { NetBackendError } from './errors.ts';
-import { loadAddon, type NetAddon } from './tap/addon.ts';
 
 export interface TapOptions {
   /** Name of an existing interface; this or `fd`. */
@@ -40,7 +40,7 @@ const NEED_CSUM = ~TUN_F_CSUM;
 export class TapBackend implements NetBackend {
   readonly offloads: number;
   readonly pollFd: number;
-  private readonly addon: NetAddon;
+  private readonly addon: Addon;
 
   /** @throws NetBackendError when the interface cannot be had. */
   constructor(options: TapOptions) {
@@ -81,7 +81,7 @@ export class TapBackend implements NetBackend {
   }
 }
 
-function openByName(addon: NetAddon, ifname: string | undefined): number {
+function openByName(addon: Addon, ifname: string | undefined): number {
   if (!ifname) throw new NetBackendError('tap: no interface named: add ifname=<name>');
   let fd = addon.tapOpen(ifname, false);
   // EINVAL: somebody made the interface with several queues; then we are one of them.
@@ -109,7 +109,7 @@ function openFailure(code: number, ifname: string): string {
   }
 }
 
-function adopt(addon: NetAddon, fd: number): number {
+function adopt(addon: Addon, fd: number): number {
   const result = addon.tapAdopt(fd);
   if (result >= 0) return result;
   const why = result === -EMEDIUMTYPE ? 'is not a TAP with IFF_VNET_HDR' : `is not a TAP descriptor (errno ${-result})`;

@@ -1,6 +1,7 @@
 /** A raw disk image: a file or a block device of the host, read and written in place. */
 
-import { closeSync, fdatasyncSync, fstatSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { loadAddon } from '../../native/addon.ts';
 import type { GuestMemory } from '../bus.ts';
 import type { SegmentList } from './segments.ts';
 
@@ -8,15 +9,31 @@ export const SECTOR_SIZE = 512;
 
 const ZEROES = new Uint8Array(64 * 1024);
 
+export interface BlkImageOptions {
+  readonly readonly?: boolean;
+  /** Flushes wait for the disk; without, the host writes back when it likes (`cache=unsafe`). */
+  readonly flush?: boolean;
+  /** What the guest discards is given back to the host. */
+  readonly discard?: boolean;
+}
+
 export class BlkImage {
   readonly readonly: boolean;
+  private readonly flushes: boolean;
+  private readonly discards: boolean;
   /** 512-byte sectors; a last, partial one counts, and reads as zeroes behind the end of the file. */
   readonly sectors: number;
   private readonly fd: number;
 
-  /** @throws the error of node:fs when the file cannot be opened; an Error when it is neither file nor disk. */
-  constructor(path: string, readonly: boolean) {
+  /**
+   * @throws the error of node:fs when the file cannot be opened; an Error when it is neither file nor disk; AddonError
+   * when discarding or a block device needs the addon and it is not there.
+   */
+  constructor(path: string, { readonly = false, flush = true, discard = false }: BlkImageOptions = {}) {
     this.readonly = readonly;
+    this.flushes = flush;
+    this.discards = discard;
+    if (discard) loadAddon();
     this.fd = openSync(path, readonly ? 'r' : 'r+');
     try {
       this.sectors = Math.ceil(sizeOf(this.fd, path) / SECTOR_SIZE);
@@ -58,9 +75,14 @@ export class BlkImage {
       this.writeBytes(ZEROES, 0, Math.min(ZEROES.length, length - done), position + done);
   }
 
+  /** The guest needs these bytes no more: a hint, so a host that cannot take it is no error. */
+  discard(position: number, length: number): void {
+    if (this.discards) loadAddon().discard(this.fd, position, length);
+  }
+
   /** Everything written is on the disk. @throws the error of node:fs. */
   flush(): void {
-    if (!this.readonly) fdatasyncSync(this.fd);
+    if (this.flushes && !this.readonly) fdatasyncSync(this.fd);
   }
 
   close(): void {
@@ -77,8 +99,7 @@ function sizeOf(fd: number, path: string): number {
   const stat = fstatSync(fd);
   if (stat.isFile()) return stat.size;
   if (!stat.isBlockDevice()) throw new Error(`${path} is neither a file nor a block device`);
-  // Node cannot seek; Linux tells the size of each block device in sectors.
-  const major = ((stat.rdev >>> 8) & 0xfff) | (Math.floor(stat.rdev / 2 ** 32) & 0xfffff000);
-  const minor = (stat.rdev & 0xff) | ((stat.rdev >>> 12) & 0xfff00);
-  return Number(readFileSync(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * SECTOR_SIZE;
+  const size = loadAddon().blockDeviceSize(fd);
+  if (size < 0) throw new Error(`${path} does not tell its size (errno ${-size})`);
+  return size;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { NetAddon } from '../../devices/net/tap/addon.ts';
+import type { Addon } from '../../native/addon.ts';
 import { IdleWait } from '../../vmm/idle.ts';
 
 async function timed(work: Promise<void>): Promise<number> {
@@ -41,7 +41,7 @@ describe('IdleWait in the addon’s poll', () => {
       loopFd: () => 7,
       loopTimeout: () => loopTimeout,
       poll: (fds: Int32Array, ns: number) => polls.push({ fds: [...fds], ns }),
-    } as unknown as NetAddon;
+    } as unknown as Addon;
     const idle = new IdleWait({
       addon,
       count: 2,

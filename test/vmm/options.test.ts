@@ -60,7 +60,7 @@ describe('argv as urunc builds it', () => {
       serials: ['serial0'],
       monitors: ['serial0'],
       warnings: [],
-      drives: [{ id: 'hd0', file: '/disk.img', readonly: false }],
+      drives: [{ id: 'hd0', file: '/disk.img', readonly: false, writeback: true, flush: true, discard: false }],
     });
     expect(config.netdevs).toEqual([{ id: '#net0', type: 'tap', ifname: 'tap0_urunc', fd: undefined }]);
     expect(config.devices).toMatchObject([
@@ -281,8 +281,30 @@ describe('the rest', () => {
 
   test('a drive with if=virtio brings its device', () => {
     const config = run('-drive file=/a,if=virtio,format=raw,readonly=on');
-    expect(config.drives).toEqual([{ id: '#drive0', file: '/a', readonly: true }]);
+    expect(config.drives).toMatchObject([{ id: '#drive0', file: '/a', readonly: true }]);
     expect(config.devices).toMatchObject([{ model: 'virtio-blk', drive: '#drive0' }]);
+  });
+
+  test.each([
+    ['', true, true],
+    ['cache=writeback', true, true],
+    ['cache=none', true, true],
+    ['cache=writethrough', false, true],
+    ['cache=directsync', false, true],
+    ['cache=unsafe', true, false],
+    ['cache.writeback=off,cache.direct=on,cache.no-flush=on', false, false],
+  ])('-drive %s', (mode, writeback, flush) => {
+    expect(run(`-drive file=/a,if=virtio,${mode}`).drives).toMatchObject([{ writeback, flush }]);
+  });
+
+  test('properties of a disk', () => {
+    const disk =
+      'virtio-blk-pci,drive=d,write-cache=off,config-wce=off,logical_block_size=4096,physical_block_size=8192';
+    const config = run(`-device ${disk} -drive file=/a,if=none,id=d,discard=unmap`);
+    expect(config.devices).toMatchObject([
+      { writeCache: false, configWce: false, logicalBlockSize: 4096, physicalBlockSize: 8192 },
+    ]);
+    expect(config.drives).toMatchObject([{ discard: true }]);
   });
 
   test.each(['-h', '--help', '-help'])('%s', (word) => {
@@ -360,6 +382,9 @@ describe('errors: one line that names the option', () => {
     ['-device virtio-blk-pci,drive=d', /there is no drive 'd'/],
     ['-device virtio-blk-pci', /'drive' is missing/],
     ['-drive file=/a', /no IDE/],
+    ['-drive file=/a,if=virtio,cache=fast', /'cache' does not accept value 'fast'/],
+    ['-device virtio-blk-pci,drive=d,logical_block_size=1000', /not a power of 2/],
+    ['-device virtio-blk-pci,drive=d,logical_block_size=4096,physical_block_size=1024', /> physical_block_size/],
     ['-drive file=/a,if=none,format=qcow2', /only raw images/],
     ['-drive if=none', /'file' is missing/],
     ['-object secret,id=s', /invalid object type: secret/],

@@ -41,6 +41,12 @@ export interface DriveConfig {
   readonly id: string;
   readonly file: string;
   readonly readonly: boolean;
+  /** Are writes done when the host's cache has them? A device may say otherwise. */
+  readonly writeback: boolean;
+  /** Do flushes reach the disk? */
+  readonly flush: boolean;
+  /** Is what the guest discards given back to the host? */
+  readonly discard: boolean;
 }
 
 /** Which faces a virtio PCI device shows; both: transitional. */
@@ -62,6 +68,13 @@ export type DeviceConfig = { readonly id?: string | undefined } & (
       readonly model: 'virtio-blk';
       readonly drive: string;
       readonly serial: string;
+      /** Undefined: as the drive says. */
+      readonly writeCache?: boolean | undefined;
+      /** May the driver choose how writes are cached? */
+      readonly configWce: boolean;
+      /** Bytes. */
+      readonly logicalBlockSize: number;
+      readonly physicalBlockSize: number;
     } & VirtioFaces)
   | ({ readonly model: 'virtio-rng' } & VirtioFaces)
   | { readonly model: 'isa-debug-exit'; readonly iobase: number; readonly iosize: number }

@@ -122,11 +122,67 @@ function readBlock(sub: Suboptions, faces: VirtioFaces, draft: Draft): DeviceCon
   if (sub.takeBoolean('scsi')) {
     sub.fail('SCSI pass-through is not supported; leave scsi=on out');
   }
-  sub.ignore('num-queues', 'queue-size', 'write-cache', 'config-wce', 'logical_block_size', 'physical_block_size');
+  // Tuning, and what QEMU asks of the locks that we do not take.
+  sub.ignore('num-queues', 'queue-size', 'iothread', 'share-rw', 'discard_granularity');
   const drive = sub.require('drive');
   draft.driveUsers.push({ drive, where: sub.where });
-  const serial = sub.take('serial') ?? '';
-  return { model: 'virtio-blk', drive, serial, ...faces };
+  const writeCache = sub.takeOneOf('write-cache', ['on', 'off', 'auto']) ?? 'auto';
+  const logicalBlockSize = takeBlockSize(sub, 'logical_block_size');
+  const physicalBlockSize = takeBlockSize(sub, 'physical_block_size');
+  if (logicalBlockSize > physicalBlockSize && physicalBlockSize !== BLOCK_SIZE_MIN) {
+    sub.fail('logical_block_size > physical_block_size not supported');
+  }
+  return {
+    model: 'virtio-blk',
+    drive,
+    serial: sub.take('serial') ?? BLOCK_DEFAULTS.serial,
+    writeCache: writeCache === 'auto' ? undefined : writeCache === 'on',
+    configWce: sub.takeBoolean('config-wce') ?? BLOCK_DEFAULTS.configWce,
+    logicalBlockSize,
+    physicalBlockSize,
+    ...faces,
+  };
+}
+
+const BLOCK_SIZE_MIN = 512;
+const BLOCK_SIZE_MAX = 2 ** 21;
+
+const BLOCK_DEFAULTS = {
+  serial: '',
+  configWce: true,
+  logicalBlockSize: BLOCK_SIZE_MIN,
+  physicalBlockSize: BLOCK_SIZE_MIN,
+};
+
+function takeBlockSize(sub: Suboptions, key: string): number {
+  const size = sub.takeInteger(key, BLOCK_SIZE_MIN, BLOCK_SIZE_MAX) ?? BLOCK_SIZE_MIN;
+  if (!Number.isInteger(Math.log2(size))) {
+    sub.fail(`Property '${key}' doesn't take value '${size}', it's not a power of 2`);
+  }
+  return size;
+}
+
+/**
+ * The cache modes of `-drive cache=…`. Images always pass the host's page cache: a mode that would bypass it differs
+ * in speed only.
+ */
+const CACHE_MODES = {
+  writeback: { writeback: true, flush: true },
+  none: { writeback: true, flush: true },
+  writethrough: { writeback: false, flush: true },
+  directsync: { writeback: false, flush: true },
+  unsafe: { writeback: true, flush: false },
+};
+
+function takeCache(sub: Suboptions): { readonly writeback: boolean; readonly flush: boolean } {
+  const modes = Object.keys(CACHE_MODES) as (keyof typeof CACHE_MODES)[];
+  const mode = CACHE_MODES[sub.takeOneOf('cache', modes) ?? 'writeback'];
+  sub.takeBoolean('cache.direct');
+  const noFlush = sub.takeBoolean('cache.no-flush');
+  return {
+    writeback: sub.takeBoolean('cache.writeback') ?? mode.writeback,
+    flush: noFlush === undefined ? mode.flush : !noFlush,
+  };
 }
 
 function readRng(sub: Suboptions, faces: VirtioFaces, draft: Draft): DeviceConfig {
@@ -155,13 +211,15 @@ export function addDrive(draft: Draft, text: string): void {
   if (sub.takeBoolean('snapshot')) {
     sub.fail('snapshot=on is not supported');
   }
-  sub.ignore('media', 'index', 'cache', 'aio', 'discard', 'detect-zeroes', 'werror', 'rerror', 'copy-on-read');
+  const discard = ['unmap', 'on'].includes(sub.takeOneOf('discard', ['ignore', 'off', 'unmap', 'on']) ?? 'ignore');
+  const cache = takeCache(sub);
+  sub.ignore('media', 'index', 'aio', 'detect-zeroes', 'werror', 'rerror', 'copy-on-read', 'file.locking');
   sub.finish();
   draft.claimId('drive', id, sub.where);
-  draft.drives.push({ id, file, readonly });
+  draft.drives.push({ id, file, readonly, discard, ...cache });
   if (bus === 'virtio') {
     draft.driveUsers.push({ drive: id, where: sub.where });
-    draft.devices.push({ model: 'virtio-blk', drive: id, serial: '', ...TRANSITIONAL });
+    draft.devices.push({ model: 'virtio-blk', drive: id, ...BLOCK_DEFAULTS, ...TRANSITIONAL });
   }
 }
 

@@ -97,8 +97,8 @@ export const OPTION_TABLE: readonly OptionSection[] = [
       },
       {
         names: ['drive'],
-        argument: 'file=…,if=none|virtio[,id=…][,format=raw][,readonly=on]',
-        help: 'a disk image',
+        argument: 'file=…,if=none|virtio[,id=…][,format=raw][,readonly=on][,cache=…][,discard=unmap]',
+        help: 'a disk image: a file or a block device',
         apply: addDrive,
       },
       {

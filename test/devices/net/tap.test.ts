@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TUN_F_CSUM, TUN_F_TSO4, VNET_HDR_SIZE } from '../../../devices/net/backend.ts';
 import { NetBackendError } from '../../../devices/net/errors.ts';
-import { loadAddon } from '../../../devices/net/tap/addon.ts';
 import { TapBackend } from '../../../devices/net/tap.ts';
+import { loadAddon } from '../../../native/addon.ts';
 import { GuestBuffers } from './guest-buffers.ts';
 
 const IFNAME = `tsvmm-t${process.pid % 100000}`;

@@ -1,17 +1,29 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import * as blk from '../../../devices/virtio/blk.ts';
-import { VirtioBlk } from '../../../devices/virtio/blk.ts';
-import { BlkImage } from '../../../devices/virtio/blk-image.ts';
+import { VirtioBlk, type VirtioBlkOptions } from '../../../devices/virtio/blk.ts';
+import { BlkImage, type BlkImageOptions } from '../../../devices/virtio/blk-image.ts';
 import { VIRTIO_F_INDIRECT_DESC } from '../../../devices/virtio/features.ts';
 import { VirtioPci } from '../../../devices/virtio/transport-pci.ts';
 import { DEVICE_NEEDS_RESET } from '../../../devices/virtio/virtio-device.ts';
 import { makeMemory, type Piece } from './ring-driver.ts';
 import { LegacyPciDriver, ModernPciDriver, recordingSlot } from './virtio-driver.ts';
 
+const ADDON = fileURLToPath(new URL('../../../build/Release/tsvmm_net.node', import.meta.url));
 const RAM = 4 << 20;
 const DATA = 0x100000;
 const SECTORS = 64;
@@ -23,19 +35,19 @@ afterEach(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
-interface SetUp {
+interface SetUp extends Omit<VirtioBlkOptions, 'image'> {
   bytes?: Uint8Array;
   readonly?: boolean;
-  serial?: string;
+  imageOptions?: BlkImageOptions;
 }
 
-function setUp({ bytes = pattern(SECTORS * 512), readonly = false, serial = 'disk-7' }: SetUp = {}) {
+function setUp({ bytes = pattern(SECTORS * 512), readonly = false, imageOptions = {}, ...options }: SetUp = {}) {
   const path = join(directory, `image-${open.length}-${Math.random()}`);
   writeFileSync(path, bytes);
-  const image = new BlkImage(path, readonly);
+  const image = new BlkImage(path, { readonly, ...imageOptions });
   open.push(image);
   const test = makeMemory(RAM);
-  const device = new VirtioBlk(test.memory, { image, serial });
+  const device = new VirtioBlk(test.memory, { image, serial: 'disk-7', ...options });
   const pci = new VirtioPci(device);
   pci.attach(recordingSlot().slot);
   return { ...test, path, image, device, legacy: new LegacyPciDriver(pci), modern: new ModernPciDriver(pci) };
@@ -101,11 +113,24 @@ describe('VirtioBlk', () => {
       expect([driver.config(0, 4), driver.config(4, 4)]).toEqual([SECTORS, 0]);
       expect([driver.config(12, 4), driver.config(20, 4), driver.config(32, 1)]).toEqual([254, 512, 1]);
     }
-    expect(modern.offered()).toEqual(expect.arrayContaining([2, 6, 9, 11, 14]));
+    expect(modern.offered()).toEqual(expect.arrayContaining([2, 4, 6, 9, 10, 11, 13, 14]));
     expect(modern.offered()).not.toContain(5);
     const readonly = setUp({ readonly: true }).modern.offered();
     expect(readonly).toContain(5);
+    expect(readonly).not.toContain(13);
     expect(readonly).not.toContain(14);
+  });
+
+  it('has a geometry, and block sizes that requests keep to', () => {
+    const set = setUp({ logicalBlockSize: 2048, physicalBlockSize: 4096 });
+    set.modern.start([], set.memory);
+    const { modern } = set;
+    expect([modern.config(16, 2), modern.config(18, 1), modern.config(19, 1)]).toEqual([2, 16, 63]);
+    expect([modern.config(20, 4), modern.config(24, 1), modern.config(34, 2)]).toEqual([2048, 1, 1]);
+    expect([modern.config(36, 4), modern.config(40, 4), modern.config(44, 4)]).toEqual([0x3fffff, 1, 8]);
+    expect(request(set, IN, 4, { answer: 2048 }).status).toBe(OK);
+    expect(request(set, IN, 4, { answer: 512 }).status).toBe(IOERR);
+    expect(request(set, IN, 1, { answer: 2048 }).status).toBe(IOERR);
   });
 
   it('reads and writes any sectors through any descriptor layout, byte for byte', () => {
@@ -195,16 +220,17 @@ describe('VirtioBlk', () => {
     expect(Buffer.compare(readFileSync(set.path), pattern(SECTORS * 512))).toBe(0);
   });
 
+  const range = (sector: number, count: number, flags = 0) => {
+    const view = new DataView(new ArrayBuffer(16));
+    view.setUint32(0, sector, true);
+    view.setUint32(8, count, true);
+    view.setUint32(12, flags, true);
+    return { out: new Uint8Array(view.buffer) };
+  };
+
   it('writes zeroes where it was accepted', () => {
     const set = setUp();
     set.modern.start([blk.VIRTIO_BLK_F_WRITE_ZEROES], set.memory);
-    const range = (sector: number, count: number, flags = 0) => {
-      const view = new DataView(new ArrayBuffer(16));
-      view.setUint32(0, sector, true);
-      view.setUint32(8, count, true);
-      view.setUint32(12, flags, true);
-      return { out: new Uint8Array(view.buffer) };
-    };
     expect(request(set, 13, 0, range(2, 3)).status).toBe(OK);
     expect(request(set, 13, 0, range(10, 1, 1)).status).toBe(OK);
     expect(request(set, 13, 0, range(10, 1, 2)).status).toBe(UNSUPP);
@@ -229,6 +255,40 @@ describe('VirtioBlk', () => {
     const { VIRTIO_BLK_F_FLUSH: F_FLUSH, VIRTIO_BLK_F_CONFIG_WCE: F_WCE } = blk;
     expect([flushes([]), flushes([F_FLUSH]), flushes([F_FLUSH, F_WCE])]).toEqual([1, 0, 0]);
     expect([flushes([F_FLUSH, F_WCE], 0), flushes([F_FLUSH, F_WCE], 1), flushes([F_FLUSH], 0)]).toEqual([1, 0, 0]);
+  });
+
+  it('starts with the cache that the drive has, which the driver may not be allowed to change', () => {
+    const flushes = (options: SetUp, features: number[], writeback?: number) => {
+      const set = setUp(options);
+      const flush = vi.spyOn(set.image, 'flush');
+      set.modern.start(features, set.memory);
+      const initial = set.modern.config(32, 1);
+      if (writeback !== undefined) set.modern.setConfig(32, 1, writeback);
+      request(set, OUT, 0, { out: pattern(512) });
+      return [initial, flush.mock.calls.length];
+    };
+    const both = [blk.VIRTIO_BLK_F_FLUSH, blk.VIRTIO_BLK_F_CONFIG_WCE];
+    expect(flushes({ writeback: false }, both)).toEqual([0, 1]);
+    expect(flushes({ writeback: false }, both, 1)).toEqual([0, 0]);
+    expect(setUp({ writeback: false, configWce: false }).modern.offered()).not.toContain(blk.VIRTIO_BLK_F_FLUSH);
+    expect(setUp({ configWce: false }).modern.offered()).not.toContain(blk.VIRTIO_BLK_F_CONFIG_WCE);
+    expect(flushes({ writeback: false, configWce: false }, [])).toEqual([0, 1]);
+  });
+
+  const unbuilt = existsSync(ADDON) ? '' : " NOT RUN: the addon is not built ('node scripts/build-addon.mjs')";
+  it.skipIf(unbuilt)(`discards: a hint that is checked, and taken where the drive says so${unbuilt}`, () => {
+    for (const discard of [false, true]) {
+      const set = setUp({ imageOptions: { discard } });
+      set.modern.start([blk.VIRTIO_BLK_F_DISCARD], set.memory);
+      const discardOf = (...args: Parameters<typeof range>) =>
+        request(set, blk.VIRTIO_BLK_T_DISCARD, 0, range(...args)).status;
+      expect(discardOf(8, 16)).toBe(OK);
+      expect(discardOf(8, 16, 1)).toBe(UNSUPP);
+      expect(discardOf(SECTORS - 1, 2)).toBe(IOERR);
+      const expected = pattern(SECTORS * 512);
+      if (discard) expected.fill(0, 8 * 512, 24 * 512);
+      expect(Buffer.compare(readFileSync(set.path), expected)).toBe(0);
+    }
   });
 
   it('a failing host disk is an I/O error, a failing program is not', () => {
@@ -334,8 +394,58 @@ describe('VirtioBlk', () => {
 
 describe('BlkImage', () => {
   it('says what is wrong with a path', () => {
-    expect(() => new BlkImage(join(directory, 'missing'), true)).toThrow('ENOENT');
-    expect(() => new BlkImage('/dev/null', true)).toThrow('neither a file nor a block device');
-    expect(() => new BlkImage(directory, true)).toThrow('neither a file nor a block device');
+    expect(() => new BlkImage(join(directory, 'missing'))).toThrow('ENOENT');
+    expect(() => new BlkImage('/dev/null', { readonly: true })).toThrow('neither a file nor a block device');
+    expect(() => new BlkImage(directory, { readonly: true })).toThrow('neither a file nor a block device');
   });
+
+  it('flushes to the disk unless told not to', () => {
+    const path = join(directory, 'flushed');
+    writeFileSync(path, pattern(512));
+    for (const flush of [true, false]) {
+      const image = new BlkImage(path, { flush });
+      const { fd } = image as unknown as { fd: number };
+      closeSync(fd); // so that whoever reaches for the disk fails
+      if (flush) expect(() => image.flush()).toThrow('EBADF');
+      else image.flush();
+    }
+  });
+
+  const loop = loopDevice();
+  it.skipIf(typeof loop === 'string')(
+    `serves block devices${typeof loop === 'string' ? ` NOT RUN: ${loop}` : ''}`,
+    () => {
+      const { device, file, release } = loop as Exclude<typeof loop, string>;
+      try {
+        const image = new BlkImage(device, { discard: true });
+        open.push(image);
+        expect(image.sectors).toBe(2048);
+        const { memory } = makeMemory(RAM);
+        const pieces = { count: 1, address: Float64Array.of(100), length: Uint32Array.of(1024) };
+        memory.bytes.set(pattern(1024, 5), 100);
+        image.write(memory, pieces, 2046 * 512);
+        image.flush();
+        expect(readFileSync(file).subarray(2046 * 512)).toEqual(Buffer.from(pattern(1024, 5)));
+        memory.bytes.fill(0);
+        image.read(memory, pieces, 2046 * 512);
+        expect(memory.bytes.slice(100, 1124)).toEqual(pattern(1024, 5));
+        image.discard(2040 * 512, 8 * 512);
+        image.read(memory, pieces, 2046 * 512);
+        expect(memory.bytes.slice(100, 1124)).toEqual(new Uint8Array(1024));
+      } finally {
+        release();
+      }
+    },
+  );
 });
+
+/** A block device of 1 MiB on a file. @returns why it cannot be had otherwise */
+function loopDevice() {
+  if (!existsSync(ADDON)) return "the addon is not built ('node scripts/build-addon.mjs')";
+  const file = join(directory, 'backing');
+  writeFileSync(file, new Uint8Array(1 << 20));
+  const { status, stdout, stderr, error } = spawnSync('losetup', ['--find', '--show', file], { encoding: 'utf8' });
+  if (status !== 0) return error?.message ?? stderr.trim();
+  const device = stdout.trim();
+  return { device, file, release: () => spawnSync('losetup', ['--detach', device]) };
+}

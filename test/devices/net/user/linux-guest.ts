@@ -8,8 +8,8 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { NetBackend, SegmentList } from '../../../../devices/net/backend.ts';
-import { loadAddon } from '../../../../devices/net/tap/addon.ts';
 import { TapBackend } from '../../../../devices/net/tap.ts';
+import { loadAddon } from '../../../../native/addon.ts';
 import { RamGuestMemory } from '../../../../vmm/guest-memory.ts';
 
 /** Why it cannot be had here; empty: it can. */

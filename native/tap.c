@@ -1,49 +1,21 @@
 /*
- * The system calls that Node lacks, as a Node-API addon (NAPI_VERSION 8, so that one build serves every later Node):
- * attaching to a TAP interface (Linux Documentation/networking/tuntap.rst, linux/if_tun.h), scatter-gather reads and
- * writes straight into guest RAM, ppoll(2), and the event loop's own descriptor so that ppoll wakes for it too.
- *
- * Every function returns a number: the result, or -errno. Nothing throws; a call with wrong arguments gives -EINVAL.
+ * TAP interfaces (Linux Documentation/networking/tuntap.rst, linux/if_tun.h): attaching to one, and scatter-gather
+ * reads and writes straight into guest RAM.
  */
-#define _GNU_SOURCE
-#define NAPI_VERSION 8
+#include "addon.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <math.h>
 #include <net/if.h>
-#include <node_api.h>
-#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* libuv is part of every Node process; its embedding API is stable, so its header is not needed. */
-struct uv_loop_s;
-extern int uv_backend_fd(const struct uv_loop_s *);
-extern int uv_backend_timeout(const struct uv_loop_s *);
-extern void uv_update_time(struct uv_loop_s *);
-
-enum { MAX_PIECES = 1023, MAX_POLL_FDS = 31, MAX_ARGS = 5 };
-
-static napi_value number(napi_env env, double value) {
-  napi_value result = NULL;
-  napi_create_double(env, value, &result);
-  return result;
-}
-
-/* Unpacks exactly `count` arguments; missing ones arrive as undefined and fail their own check. */
-static void arguments(napi_env env, napi_callback_info info, napi_value *args) {
-  size_t count = MAX_ARGS;
-  napi_get_cb_info(env, info, &count, args, NULL, NULL);
-}
-
-static int typedArray(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length) {
-  napi_typedarray_type type;
-  return napi_get_typedarray_info(env, value, &type, length, data, NULL, NULL) == napi_ok && type == wanted;
-}
+enum { MAX_PIECES = 1023 };
 
 /* The 12-byte header of virtio 1.x in front of every packet, whatever the last owner of the interface had set. */
 static int useVnetHeader(int fd) {
@@ -95,7 +67,7 @@ static napi_value setOffload(napi_env env, napi_callback_info info) {
   arguments(env, info, args);
   if (napi_get_value_int32(env, args[0], &fd) != napi_ok || napi_get_value_uint32(env, args[1], &flags) != napi_ok)
     return number(env, -EINVAL);
-  return number(env, ioctl(fd, TUNSETOFFLOAD, (unsigned long)flags) < 0 ? -errno : 0);
+  return result(env, ioctl(fd, TUNSETOFFLOAD, (unsigned long)flags));
 }
 
 /*
@@ -138,9 +110,8 @@ static napi_value readPieces(napi_env env, napi_callback_info info) {
   if (count < 0) return number(env, count);
   iov[count].iov_base = &excess;
   iov[count].iov_len = 1;
-  ssize_t result = readv(fd, iov, count + 1);
-  if (result < 0) return number(env, -errno);
-  return number(env, (size_t)result > total ? -EMSGSIZE : (double)result);
+  ssize_t size = readv(fd, iov, count + 1);
+  return size > 0 && (size_t)size > total ? number(env, -EMSGSIZE) : result(env, size);
 }
 
 /* writev(fd, ram, addresses, lengths, count) → bytes. */
@@ -150,67 +121,10 @@ static napi_value writePieces(napi_env env, napi_callback_info info) {
   size_t total;
   int count = pieces(env, info, &fd, iov, &total);
   if (count < 0) return number(env, count);
-  ssize_t result = writev(fd, iov, count);
-  return number(env, result < 0 ? -errno : (double)result);
+  return result(env, writev(fd, iov, count));
 }
 
-/*
- * poll(fds: Int32Array, timeoutNs) → bit i set when fds[i] is readable or broken; 0 after the timeout (negative:
- * none); -EINTR when a signal came. At most 31 descriptors; negative ones are skipped.
- */
-static napi_value pollFds(napi_env env, napi_callback_info info) {
-  napi_value args[MAX_ARGS];
-  struct pollfd polled[MAX_POLL_FDS];
-  void *fds;
-  size_t count;
-  double timeout;
-  int ready = 0;
-  arguments(env, info, args);
-  if (!typedArray(env, args[0], napi_int32_array, &fds, &count) || count > MAX_POLL_FDS ||
-      napi_get_value_double(env, args[1], &timeout) != napi_ok || isnan(timeout))
-    return number(env, -EINVAL);
-  for (size_t i = 0; i < count; i++) {
-    polled[i].fd = ((int32_t *)fds)[i];
-    polled[i].events = POLLIN;
-    polled[i].revents = 0;
-  }
-  /* A guest's timer may be centuries away; beyond 2^53 ns (104 days) the difference does not matter. */
-  if (timeout > 9007199254740991.0) timeout = 9007199254740991.0;
-  struct timespec time = {.tv_sec = (time_t)(timeout / 1e9), .tv_nsec = (long)fmod(timeout, 1e9)};
-  if (ppoll(polled, count, timeout >= 0 ? &time : NULL, NULL) < 0) return number(env, -errno);
-  for (size_t i = 0; i < count; i++)
-    if (polled[i].revents != 0) ready |= 1 << i;
-  return number(env, ready);
-}
-
-/* loopFd() → the descriptor that becomes readable when the event loop has something to do. */
-static napi_value loopFd(napi_env env, napi_callback_info info) {
-  struct uv_loop_s *loop;
-  (void)info;
-  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return number(env, -EINVAL);
-  return number(env, uv_backend_fd(loop));
-}
-
-/* loopTimeout() → ms until the event loop's next timer; 0 when it wants a turn now; -1 when it has no timer. */
-static napi_value loopTimeout(napi_env env, napi_callback_info info) {
-  struct uv_loop_s *loop;
-  (void)info;
-  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return number(env, 0);
-  uv_update_time(loop);
-  return number(env, uv_backend_timeout(loop));
-}
-
-NAPI_MODULE_INIT() {
-  static const struct { const char *name; napi_callback callback; } functions[] = {
-    {"tapOpen", tapOpen},   {"tapAdopt", tapAdopt},  {"setOffload", setOffload}, {"readv", readPieces},
-    {"writev", writePieces}, {"poll", pollFds}, {"loopFd", loopFd}, {"loopTimeout", loopTimeout},
-  };
-  for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-    napi_value function;
-    if (napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].callback, NULL, &function) !=
-            napi_ok ||
-        napi_set_named_property(env, exports, functions[i].name, function) != napi_ok)
-      return NULL;
-  }
-  return exports;
-}
+const struct function tapFunctions[] = {
+  {"tapOpen", tapOpen}, {"tapAdopt", tapAdopt}, {"setOffload", setOffload},
+  {"readv", readPieces}, {"writev", writePieces}, {0},
+};

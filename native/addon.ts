@@ -1,12 +1,13 @@
-/** Loads the native addon (tap.c) the first time something asks for it: a machine without a tap never pays for it. */
+/** Loads the native addon, the system calls that Node lacks, the first time something asks for it. */
 
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { errorCode, NetBackendError } from '../errors.ts';
 
 /** Results are non-negative, or -errno. */
-export interface NetAddon {
+export interface Addon {
+  // tap.c
+
   /** Attaches to an existing TAP interface, with vnet headers of 12 bytes and no packet information. @returns fd */
   tapOpen(ifname: string, multiQueue: boolean): number;
   /** Takes over an open TAP descriptor; -EMEDIUMTYPE when it is none with a vnet header. @returns the same fd */
@@ -17,6 +18,9 @@ export interface NetAddon {
   readv(fd: number, ram: Uint8Array, addresses: Float64Array, lengths: Uint32Array, count: number): number;
   /** Writes one packet from pieces of `ram`. */
   writev(fd: number, ram: Uint8Array, addresses: Float64Array, lengths: Uint32Array, count: number): number;
+
+  // poll.c
+
   /**
    * ppoll(2) for readability of up to 31 descriptors (negative ones are skipped); a negative timeout means forever.
    * @returns bit i for fds[i]; 0 after `timeoutNs`; -EINTR when a signal came.
@@ -26,6 +30,18 @@ export interface NetAddon {
   loopFd(): number;
   /** Milliseconds until the loop's next timer; 0 when it wants a turn now (then {@link poll} must not block); -1: none. */
   loopTimeout(): number;
+
+  // disk.c
+
+  /** @returns bytes of the block device `fd` */
+  blockDeviceSize(fd: number): number;
+  /** The bytes of a file or block device need not be kept. */
+  discard(fd: number, offset: number, length: number): number;
+}
+
+/** The addon cannot be had; the message is one line that says why, and what to do. */
+export class AddonError extends Error {
+  override readonly name = 'AddonError';
 }
 
 const FILE = 'tsvmm_net.node';
@@ -51,26 +67,26 @@ function findAddon(): string | undefined {
   return undefined;
 }
 
-let loaded: NetAddon | undefined;
+let loaded: Addon | undefined;
 
 /**
  * @returns the addon, loaded once.
- * @throws NetBackendError with one line when it is absent or does not load.
+ * @throws AddonError with one line when it is absent or does not load.
  */
-export function loadAddon(): NetAddon {
+export function loadAddon(): Addon {
   if (loaded) return loaded;
   const path = findAddon();
   if (!path) {
-    throw new NetBackendError(`the native addon ${FILE} is missing: build it with 'node scripts/build-addon.mjs'`);
+    throw new AddonError(`the native addon ${FILE} is missing: build it with 'node scripts/build-addon.mjs'`);
   }
   const module = { exports: {} };
   try {
     process.dlopen(module, path);
   } catch (error) {
-    throw new NetBackendError(
-      `the native addon ${path} does not load (${errorCode(error)}): rebuild it with 'node scripts/build-addon.mjs'`,
+    throw new AddonError(
+      `the native addon ${path} does not load (${(error as Error).message.split('\n')[0]}): rebuild it with 'node scripts/build-addon.mjs'`,
     );
   }
-  loaded = module.exports as NetAddon;
+  loaded = module.exports as Addon;
   return loaded;
 }
