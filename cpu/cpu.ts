@@ -160,6 +160,8 @@ export class Cpu {
         helper: (op: number) => this.help(op),
         load: (size: number) => this.mmu.slowLoad(size),
         store: (size: number) => this.mmu.slowStore(size),
+        portIn: (port: number, size: AccessSize) => env.ports.read(port, size),
+        portOut: (port: number, size: AccessSize, value: number) => env.ports.write(port, size, value >>> 0),
       },
     });
     this.runCore = instance.exports.run as RunFunction;

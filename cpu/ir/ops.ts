@@ -174,6 +174,14 @@ export const FIELD_WRITE = 0x224;
 /** If a (i32) is nonzero, nothing of this instruction has happened and its helper executes it instead. */
 export const SLOW_IF = 0x225;
 
+/** i32: what port a (i32) reads, `imm2` bytes (zero-extended). A device may ask for the run loop: see PORT_OUT. */
+export const PORT_IN = 0x226;
+/**
+ * Writes the low `imm2` bytes of b (i32) to port a (i32). Behind the instruction the run loop gets its turn if a device
+ * asked for it.
+ */
+export const PORT_OUT = 0x227;
+
 // Roots that end a block.
 /** Goes to a (i64). `imm`: JUMP_* hint. */
 export const JUMP = 0x230;

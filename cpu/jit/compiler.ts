@@ -20,6 +20,8 @@ import { type BasicBlock, type CodeSource, ControlFlow } from './control-flow.ts
 import {
   type AddressSpace,
   HELPER_FLAGS,
+  HELPER_PORT_IN,
+  HELPER_PORT_OUT,
   HELPER_STEP,
   HELPER_TABLE_SIZE,
   type LiftedBlock,
@@ -78,6 +80,8 @@ export class RegionCompiler {
     this.helperTable = new WebAssembly.Table({ element: 'anyfunc', initial: HELPER_TABLE_SIZE });
     this.helperTable.set(HELPER_STEP, exports.step);
     this.helperTable.set(HELPER_FLAGS, exports.flags);
+    this.helperTable.set(HELPER_PORT_IN, exports.portIn);
+    this.helperTable.set(HELPER_PORT_OUT, exports.portOut);
     this.emitter = new RegionEmitter(this.lifter, new Encoder());
   }
 

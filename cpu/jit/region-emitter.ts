@@ -9,7 +9,7 @@ import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP, HELPER_JUMP } from '
 import * as op from '../ir/ops.ts';
 import type { Lifter } from '../lift/lifter.ts';
 import * as state from '../state.ts';
-import { TYPE_REGION, TYPE_RUN } from '../wasm/core-types.ts';
+import { TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_REGION, TYPE_RUN } from '../wasm/core-types.ts';
 import { IrEmitter, isStateRead, LocalPool } from '../wasm/emitter.ts';
 import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_JUMP, END_RETURN } from './control-flow.ts';
@@ -17,6 +17,8 @@ import { type BasicBlock, END_JUMP, END_RETURN } from './control-flow.ts';
 /** Entries of the helper table that regions import. */
 export const HELPER_STEP = 0;
 export const HELPER_FLAGS = 1;
+export const HELPER_PORT_IN = 2;
+export const HELPER_PORT_OUT = 3;
 export const HELPER_TABLE_SIZE = 8;
 
 /** IR of one block: a range of nodes, with the start of each instruction. */
@@ -72,6 +74,8 @@ export class RegionEmitter extends IrEmitter {
   private writable = 0;
   /** The node being emitted: state reads before it see the state as it was. */
   private position = 0;
+  /** Did the instruction at hand let a device have a say? */
+  private mayStop = false;
 
   constructor(lifter: Lifter, out: wasm.Encoder) {
     super(lifter.ir, out, new LocalPool());
@@ -273,6 +277,7 @@ export class RegionEmitter extends IrEmitter {
           this.position = n;
           if (this.isRoot(ir.op[n])) this.rootOf(block, n);
         }
+        if (this.mayStop) this.stopIfAsked(i + 1 < count ? block.instructions[i + 1] : block.endLow, block.ripHigh);
       }
     }
     this.position = end;
@@ -376,6 +381,45 @@ export class RegionEmitter extends IrEmitter {
     out.localTee(local);
   }
 
+  private callHelper(helper: number, type: number): void {
+    const { out } = this;
+    out.i32Const(helper);
+    out.byte(wasm.CALL_INDIRECT);
+    out.u32(type);
+    out.u32(0);
+  }
+
+  /** Lets devices see the budget as of behind the instruction at hand, as they may cut it short. */
+  private storeBudget(): void {
+    const { out } = this;
+    out.i32Const(0);
+    out.localGet(BUDGET);
+    out.i32Const(this.remaining - 1);
+    out.byte(op.I32_ADD);
+    out.storeSized(state.S_BUDGET, 4);
+  }
+
+  /** Behind an instruction that let a device have a say: leaves for the one at `low/high` if it asked for the run loop. */
+  private stopIfAsked(low: number, high: number): void {
+    const { out } = this;
+    this.mayStop = false;
+    out.loadField(state.S_BUDGET, 4);
+    out.i32Const(0);
+    out.byte(op.I32_LT_S);
+    out.loadField(state.S_STALE, 4);
+    out.byte(op.I32_OR);
+    this.open();
+    this.coldFlags();
+    // What is asked for stands in the state, and the exit writes the local there.
+    out.loadField(state.S_BUDGET, 4);
+    out.localSet(BUDGET);
+    out.i32Const(0);
+    out.i32Const(0);
+    out.storeSized(state.S_STALE, 4);
+    this.leave(low, high, EXIT_STOP);
+    this.close();
+  }
+
   /** Gives up one use of node `n` that will not be made. */
   private release(n: number): void {
     if (n === 0) return;
@@ -455,10 +499,7 @@ export class RegionEmitter extends IrEmitter {
     field(state.S_CC_A, CC_A, 8);
     field(state.S_CC_B, CC_B, 8);
     field(state.S_CC_RES, CC_RES, 8);
-    out.i32Const(HELPER_FLAGS);
-    out.byte(wasm.CALL_INDIRECT);
-    out.u32(TYPE_REGION);
-    out.u32(0);
+    this.callHelper(HELPER_FLAGS, TYPE_REGION);
   }
 
   /** i32 0/1 on the stack: condition `cc` of flags of unknown kind. */
@@ -536,6 +577,22 @@ export class RegionEmitter extends IrEmitter {
         break;
       case op.STORE:
         this.storeMemory(n);
+        break;
+      case op.PORT_IN:
+        this.storeBudget();
+        this.value(ir.a[n]);
+        out.i32Const(imm2);
+        this.callHelper(HELPER_PORT_IN, TYPE_PORT_IN);
+        this.keep(n);
+        this.mayStop = true;
+        break;
+      case op.PORT_OUT:
+        this.storeBudget();
+        this.value(ir.a[n]);
+        out.i32Const(imm2);
+        this.value(ir.b[n]);
+        this.callHelper(HELPER_PORT_OUT, TYPE_PORT_OUT);
+        this.mayStop = true;
         break;
       case op.SLOW_IF:
         this.value(ir.a[n]);
@@ -707,10 +764,7 @@ export class RegionEmitter extends IrEmitter {
     out.localSet(RIP);
     this.spill();
     out.i32Const(record);
-    out.i32Const(HELPER_STEP);
-    out.byte(wasm.CALL_INDIRECT);
-    out.u32(TYPE_RUN);
-    out.u32(0);
+    this.callHelper(HELPER_STEP, TYPE_RUN);
     out.localTee(CODE);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);

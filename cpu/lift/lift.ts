@@ -5,6 +5,7 @@ import { bits } from './bit.ts';
 import type { Lifter } from './lifter.ts';
 import { moves } from './move.ts';
 import { muldiv } from './muldiv.ts';
+import { ports } from './port.ts';
 import { shifts } from './shift.ts';
 import { sseConversions } from './sse-convert.ts';
 import { sseFloats } from './sse-float.ts';
@@ -22,6 +23,7 @@ const definitions: Record<string, (l: Lifter) => void> = {
   ...moves,
   ...stack,
   ...strings,
+  ...ports,
   ...sseMoves,
   ...sseIntegers,
   ...sseShuffles,

@@ -15,7 +15,7 @@ import {
 } from '../mode.ts';
 
 /** Mnemonics whose definition holds only with IOPL rights (their helper does the rest). */
-const needsIopl = byteColumn('legality.needsIopl', (row) => row.mnemonic === 'CLI' || row.mnemonic === 'STI');
+const needsIopl = byteColumn('legality.needsIopl', (row) => ['CLI', 'STI', 'IN', 'OUT'].includes(row.mnemonic));
 const isPopf = byteColumn('legality.isPopf', (row) => row.mnemonic === 'POPF');
 const isWait = byteColumn('legality.isWait', (row) => row.mnemonic === 'FWAIT');
 

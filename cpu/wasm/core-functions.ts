@@ -4,7 +4,19 @@ import { IrBuffer } from '../ir/builder.ts';
 import { FLAGS_ALL, FlagTracker, flagBits } from '../ir/flags.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
-import { IMPORT_HELPER, IMPORT_SLOW_LOAD, IMPORT_SLOW_STORE, TYPE_REGION, TYPE_RUN, TYPE_SLOW } from './core-types.ts';
+import {
+  CORE_TYPES,
+  IMPORT_HELPER,
+  IMPORT_PORT_IN,
+  IMPORT_PORT_OUT,
+  IMPORT_SLOW_LOAD,
+  IMPORT_SLOW_STORE,
+  TYPE_PORT_IN,
+  TYPE_PORT_OUT,
+  TYPE_REGION,
+  TYPE_RUN,
+  TYPE_SLOW,
+} from './core-types.ts';
 import { IrEmitter, LocalPool } from './emitter.ts';
 import * as wasm from './encoder.ts';
 
@@ -83,15 +95,22 @@ function slowPath(target: number): CoreFunction {
   return { type: TYPE_SLOW, body: out.written() };
 }
 
-/** step(op): has the helper of a record execute it, for regions. → HELPER_* or EXIT_*. */
-function step(): CoreFunction {
+/** An imported function under a name of the core's, as regions' table takes only WebAssembly's own functions. */
+function forward(target: number, type: number, exportAs: string): CoreFunction {
   const out = new wasm.Encoder();
   out.u32(0);
-  out.localGet(0);
-  out.call(IMPORT_HELPER);
+  for (let i = 0; i < CORE_TYPES[type].parameters.length; i++) out.localGet(i);
+  out.call(target);
   out.byte(wasm.END);
-  return { type: TYPE_RUN, body: out.written(), exportAs: 'step' };
+  return { type, body: out.written(), exportAs };
 }
+
+/** `step(op)` has the helper of a record execute it: → HELPER_* or EXIT_*. */
+const FOR_REGIONS = [
+  forward(IMPORT_HELPER, TYPE_RUN, 'step'),
+  forward(IMPORT_PORT_IN, TYPE_PORT_IN, 'portIn'),
+  forward(IMPORT_PORT_OUT, TYPE_PORT_OUT, 'portOut'),
+];
 
 /** In the order of the FUNCTION_* indices. */
 export function coreFunctions(): CoreFunction[] {
@@ -103,5 +122,5 @@ export function coreFunctions(): CoreFunction[] {
     }),
   );
   const flags = byKind((ir, kind, a, b, result) => flagBits(ir, kind, a, b, result, FLAGS_ALL), 'flags');
-  return [slowPath(IMPORT_SLOW_LOAD), slowPath(IMPORT_SLOW_STORE), ...conditions, flags, step()];
+  return [slowPath(IMPORT_SLOW_LOAD), slowPath(IMPORT_SLOW_STORE), ...conditions, flags, ...FOR_REGIONS];
 }

@@ -2,6 +2,7 @@
  * Prints an instruction's IR as a handler of the interpreter: a function of one operation record that reads and writes
  * the state block, reaches memory through the TLB, and goes on to the next record's handler by a tail call.
  */
+import { EXIT_EVENT } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as record from '../record.ts';
 import * as state from '../state.ts';
@@ -11,6 +12,8 @@ import {
   FUNCTION_LOOKUP,
   FUNCTION_SLOW_LOAD,
   FUNCTION_SLOW_STORE,
+  IMPORT_PORT_IN,
+  IMPORT_PORT_OUT,
   TYPE_RUN,
 } from './core-types.ts';
 import { IrEmitter, isStateRead } from './emitter.ts';
@@ -50,6 +53,8 @@ export function returnCall(out: wasm.Encoder, functionIndex: number): void {
 export class HandlerEmitter extends IrEmitter {
   private readonly pending: number[] = [];
   private ended = false;
+  /** Did a device get a say, so that it may have asked for the run loop? */
+  private mayStop = false;
   private addressNode = 0;
   private addressLocal = -1;
 
@@ -58,8 +63,10 @@ export class HandlerEmitter extends IrEmitter {
     this.countUses(first, end);
     this.pending.length = 0;
     this.ended = false;
+    this.mayStop = false;
     for (let n = first; n < end; n++) if (isStateRead(this.ir.op[n])) this.pending.push(n);
     this.emitRange(first, end);
+    if (this.mayStop) this.stopIfAsked();
     if (!this.ended) next(this.out);
     for (let n = first; n < end; n++) if (this.local[n] >= 0) this.drop(n);
     this.forgetAddress();
@@ -111,11 +118,7 @@ export class HandlerEmitter extends IrEmitter {
         this.thisRip();
         break;
       case op.RIP_NEXT:
-        this.thisRip();
-        out.localGet(OP);
-        out.loadSized(record.R_LENGTH, 1);
-        out.byte(op.I64_EXTEND_I32_U);
-        out.byte(op.I64_ADD);
+        this.nextRip();
         break;
       case op.FLAGS_CONDITION:
         out.call(FUNCTION_CONDITION + (imm >> 1));
@@ -134,6 +137,15 @@ export class HandlerEmitter extends IrEmitter {
     out.loadField(state.S_BLOCK_RIP, 8);
     out.localGet(OP);
     out.memory(wasm.I32_LOAD16_U, record.R_RIP_OFFSET);
+    out.byte(op.I64_EXTEND_I32_U);
+    out.byte(op.I64_ADD);
+  }
+
+  private nextRip(): void {
+    const { out } = this;
+    this.thisRip();
+    out.localGet(OP);
+    out.loadSized(record.R_LENGTH, 1);
     out.byte(op.I64_EXTEND_I32_U);
     out.byte(op.I64_ADD);
   }
@@ -189,6 +201,20 @@ export class HandlerEmitter extends IrEmitter {
         this.value(ir.a[n]);
         out.branch(wasm.BR_IF, LABEL_HELPER);
         break;
+      case op.PORT_IN:
+        this.value(ir.a[n]);
+        out.i32Const(imm2);
+        out.call(IMPORT_PORT_IN);
+        this.keep(n);
+        this.mayStop = true;
+        break;
+      case op.PORT_OUT:
+        this.value(ir.a[n]);
+        out.i32Const(imm2);
+        this.value(ir.b[n]);
+        out.call(IMPORT_PORT_OUT);
+        this.mayStop = true;
+        break;
       case op.JUMP:
         out.i32Const(0);
         this.value(ir.a[n]);
@@ -199,11 +225,7 @@ export class HandlerEmitter extends IrEmitter {
       case op.BRANCH: {
         out.i32Const(0);
         this.value(ir.b[n]);
-        this.thisRip();
-        out.localGet(OP);
-        out.loadSized(record.R_LENGTH, 1);
-        out.byte(op.I64_EXTEND_I32_U);
-        out.byte(op.I64_ADD);
+        this.nextRip();
         this.value(ir.a[n]);
         out.byte(wasm.SELECT_OP);
         out.storeSized(state.S_RIP, 8);
@@ -214,6 +236,22 @@ export class HandlerEmitter extends IrEmitter {
       default:
         throw new Error(`no handler code for operation 0x${ir.op[n].toString(16)}`);
     }
+  }
+
+  /** Leaves behind this instruction if a device asked for the run loop, so that its interrupt comes at once. */
+  private stopIfAsked(): void {
+    const { out } = this;
+    out.loadField(state.S_BUDGET, 4);
+    out.i32Const(0);
+    out.byte(op.I32_LT_S);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.i32Const(0);
+    this.nextRip();
+    out.storeSized(state.S_RIP, 8);
+    out.i32Const(EXIT_EVENT);
+    out.byte(wasm.RETURN);
+    out.byte(wasm.END);
   }
 
   /** Stores the lazy flags. The values go onto the stack before any store, as they may read the old ones. */
