@@ -1,7 +1,7 @@
 /**
- * Brings the guests of the tests into build/guests: `node scripts/build-guests.mjs [kernels|http|debian]` (default: all).
- * kernels and http are built from test/guests; debian is the images of Debian's packages memtest86+ and grub-invaders,
- * unpacked, not installed.
+ * Brings guests into build/guests: `node scripts/build-guests.mjs [kernels|http|bench|debian]` (default: all).
+ * kernels and http are built from test/guests, bench (the kernels that the benchmark times) from bench/guests; debian is
+ * the images of Debian's packages memtest86+ and grub-invaders, unpacked, not installed.
  *
  * The HTTP guest needs the sources of lwIP. They come from Debian's source package `lwip`, by apt's own client from the
  * archive this machine is set up with and verified by its keys, without root and without touching the system's apt
@@ -106,7 +106,7 @@ function unpackDebianGuests() {
   }
 }
 
-const targets = ['kernels', 'http', 'debian'];
+const targets = ['kernels', 'http', 'bench', 'debian'];
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : targets;
 for (const target of wanted)
   if (!targets.includes(target)) fail(`no target ${target}; there are ${targets.join(', ')}`);
@@ -118,6 +118,10 @@ if (built.length) {
   if (built.includes('http') && !existsSync('/usr/include/stdlib.h'))
     fail('C headers are missing: apt-get install libc6-dev');
   const lwip = built.includes('http') ? [`LWIP=${lwipSource()}`] : [];
-  run('make', ['--silent', '-C', join(root, 'test', 'guests'), `OUT=${out}`, ...lwip, ...built], { stdio: 'inherit' });
+  const make = (folder, ...words) =>
+    run('make', ['--silent', '-C', join(root, folder), `OUT=${out}`, ...words], { stdio: 'inherit' });
+  const ofTests = built.filter((target) => target !== 'bench');
+  if (ofTests.length) make('test/guests', ...lwip, ...ofTests);
+  if (built.includes('bench')) make('bench/guests');
 }
 console.log(`build-guests: ${wanted.join(', ')} in ${out}`);
