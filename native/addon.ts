@@ -37,6 +37,35 @@ export interface Addon {
   blockDeviceSize(fd: number): number;
   /** The bytes of a file or block device need not be kept. */
   discard(fd: number, offset: number, length: number): number;
+
+  // files.c: strings are Latin-1, one character per byte. Descriptors may be O_PATH ones where nothing else is said.
+
+  /** Opens `path` beneath the directory `root` by openat2(2); a symbolic link in it is -ELOOP, but for O_PATH at its end. */
+  openBeneath(root: number, path: string, flags: number, mode: number): number;
+  chmodBeneath(root: number, path: string, mode: number): number;
+  /**
+   * Sixteen 64-bit values: dev, ino, mode, nlink, uid, gid, rdev, size, blksize, blocks; seconds and nanoseconds of
+   * access, modification and change.
+   */
+  fstat(fd: number, values: Uint8Array): number;
+  /** Nine 64-bit values: type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen. */
+  fstatfs(fd: number, values: Uint8Array): number;
+  /** 0xffffffff leaves an id as it is. */
+  fchown(fd: number, uid: number, gid: number): number;
+  /** Seconds and nanoseconds of access and modification; UTIME_NOW and UTIME_OMIT count. */
+  futimens(fd: number, times: Float64Array): number;
+  /** @returns bytes of the target */
+  readlink(fd: number, target: Uint8Array): number;
+  /** Reads struct linux_dirent64 records of an open directory behind the one with d_off `offset`. @returns bytes */
+  getdents(fd: number, offsetLow: number, offsetHigh: number, entries: Uint8Array): number;
+  // Names are single: no slash, neither `.` nor `..`.
+  mkdirat(directory: number, name: string, mode: number): number;
+  /** -EPERM for device nodes. */
+  mknodat(directory: number, name: string, mode: number): number;
+  symlinkat(directory: number, name: string, target: string): number;
+  unlinkat(directory: number, name: string, flags: number): number;
+  linkat(directory: number, name: string, newDirectory: number, newName: string): number;
+  renameat(directory: number, name: string, newDirectory: number, newName: string): number;
 }
 
 /** The addon cannot be had; the message is one line that says why, and what to do. */

@@ -29,7 +29,7 @@ import type { Console } from './console/console.ts';
 import { UserError } from './errors.ts';
 import * as layout from './layout.ts';
 import type { DeviceConfig, MachineConfig, VirtioFaces } from './options/config.ts';
-import { createVirtioDevice, type Plugged } from './virtio-devices.ts';
+import { createVirtioDevice, isVirtio, type Plugged } from './virtio-devices.ts';
 
 /** What devices want of the machine. */
 export interface BoardEvents {
@@ -203,7 +203,7 @@ export class Board {
       if (device.model === 'unsupported') {
         throw new UserError(`-device ${device.name}: not supported yet`);
       }
-      if (device.model !== 'virtio-net' && device.model !== 'virtio-blk' && device.model !== 'virtio-rng') {
+      if (!isVirtio(device)) {
         return [];
       }
       const plugged = createVirtioDevice(device, config, this.parts);

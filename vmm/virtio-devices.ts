@@ -1,11 +1,15 @@
 /** Makes virtio devices from their configuration and what they stand on. */
 
+import { HostTree } from '../devices/9p/host-tree.ts';
+import { NinepServer } from '../devices/9p/server.ts';
 import { NoneBackend } from '../devices/net/none.ts';
+import { Virtio9p } from '../devices/virtio/9p.ts';
 import { VirtioBlk } from '../devices/virtio/blk.ts';
 import { BlkImage } from '../devices/virtio/blk-image.ts';
 import { VirtioNet } from '../devices/virtio/net.ts';
 import { VirtioRng } from '../devices/virtio/rng.ts';
 import type { VirtioDevice } from '../devices/virtio/virtio-device.ts';
+import { AddonError } from '../native/addon.ts';
 import type { BoardParts } from './board.ts';
 import { reasonOf, UserError } from './errors.ts';
 import type { DeviceConfig, DriveConfig, MachineConfig } from './options/config.ts';
@@ -17,7 +21,11 @@ export interface Plugged {
 
 type VirtioConfig = Extract<DeviceConfig, { model: `virtio-${string}` }>;
 
-/** @throws UserError when a disk image cannot be opened. */
+export function isVirtio(device: DeviceConfig): device is VirtioConfig & { readonly id?: string | undefined } {
+  return device.model.startsWith('virtio-');
+}
+
+/** @throws UserError when a disk image or a directory cannot be opened; AddonError when that needs the addon. */
 export function createVirtioDevice(device: VirtioConfig, config: MachineConfig, parts: BoardParts): Plugged {
   const { memory } = parts;
   switch (device.model) {
@@ -34,8 +42,22 @@ export function createVirtioDevice(device: VirtioConfig, config: MachineConfig, 
       const options = { image, serial, writeback: writeCache, configWce, logicalBlockSize, physicalBlockSize };
       return { device: new VirtioBlk(memory, options), close: () => image.close() };
     }
+    case 'virtio-9p': {
+      const { path, readonly, oneDevice } = config.fsdevs.find((fsdev) => fsdev.id === device.fsdev)!;
+      const server = new NinepServer(openTree(device.fsdev, path), { readonly, oneDevice });
+      return { device: new Virtio9p(memory, server, device.mountTag), close: () => server.close() };
+    }
     case 'virtio-rng':
       return { device: new VirtioRng(memory), close: () => {} };
+  }
+}
+
+function openTree(fsdev: string, path: string): HostTree {
+  try {
+    return new HostTree(path);
+  } catch (error) {
+    if (error instanceof AddonError) throw error;
+    throw new UserError(`cannot initialize fsdev '${fsdev}': failed to open '${path}': ${reasonOf(error)}`);
   }
 }
 

@@ -18,6 +18,7 @@ import {
   STRUCTURE_SIZE,
 } from './pci-modern-window.ts';
 import {
+  VIRTIO_ID_9P,
   VIRTIO_ID_BLOCK,
   VIRTIO_ID_ENTROPY,
   VIRTIO_ID_NET,
@@ -66,6 +67,7 @@ const PCI_NUMBERS: Record<number, PciNumbers> = {
   [VIRTIO_ID_NET]: { transitionalId: 0x1000, classCode: 0x020000 },
   [VIRTIO_ID_BLOCK]: { transitionalId: 0x1001, classCode: 0x010000 },
   [VIRTIO_ID_ENTROPY]: { transitionalId: 0x1005, classCode: 0x00ff00 },
+  [VIRTIO_ID_9P]: { transitionalId: 0x1009, classCode: 0x000200 },
 };
 
 /** `-device virtio-…-pci,disable-legacy=…,disable-modern=…` */

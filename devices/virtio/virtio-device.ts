@@ -28,6 +28,7 @@ export const FAILED = 0x80;
 export const VIRTIO_ID_NET = 1;
 export const VIRTIO_ID_BLOCK = 2;
 export const VIRTIO_ID_ENTROPY = 4;
+export const VIRTIO_ID_9P = 9;
 
 /** How a device interrupts its driver. */
 export interface VirtioTransport {

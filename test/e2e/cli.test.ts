@@ -67,8 +67,8 @@ describe('without a guest', () => {
     [['-kernel', '/dev/null'], /not a regular file\n$/],
     [['-kernel', 'x', '-m', '64\nG'], /^tsvmm: [^\n]*\n$/],
     [
-      ['-kernel', 'x', '-device', 'virtio-9p-pci,fsdev=f,mount_tag=t'],
-      'tsvmm: -device virtio-9p-pci: not supported yet\n',
+      ['-kernel', 'x', '-virtfs', 'local,path=/no/such,mount_tag=t,security_model=none,id=f'],
+      /^tsvmm: (cannot initialize fsdev 'f': failed to open '\/no\/such': no such file or directory|the native addon .*)\n$/,
     ],
     [['-kernel', 'x', '-nic', 'tap,ifname=no_such_tap0'], /^tsvmm: [^\n]*\n$/],
   ])('%s is one line and status 1', (argv, message) => {

@@ -108,7 +108,7 @@ describe('argv as urunc builds it', () => {
       '-fsdev local,id=rootfs9p,security_model=none,multidevs=remap,path=/rootfs -device virtio-9p-pci,fsdev=rootfs9p,mount_tag=fs0 -device vhost-vsock-pci,id=vhost-vsock-pci0,guest-cid=3',
     );
     expect(config.devices).toMatchObject([
-      { model: 'unsupported', name: 'virtio-9p-pci' },
+      { model: 'virtio-9p', fsdev: 'rootfs9p', mountTag: 'fs0' },
       { model: 'unsupported', name: 'vhost-vsock-pci' },
     ]);
   });
@@ -297,6 +297,17 @@ describe('the rest', () => {
     expect(run(`-drive file=/a,if=virtio,${mode}`).drives).toMatchObject([{ writeback, flush }]);
   });
 
+  test('a shared directory, in two options or one', () => {
+    const apart = run(
+      '-device virtio-9p-pci,fsdev=f,mount_tag=t -fsdev local,id=f,path=/a,security_model=none,readonly=on',
+    );
+    expect(apart.devices).toMatchObject([{ model: 'virtio-9p', fsdev: 'f', mountTag: 't' }]);
+    expect(apart.fsdevs).toEqual([{ id: 'f', path: '/a', readonly: true, oneDevice: false }]);
+    const inOne = run('-virtfs local,path=/a,mount_tag=t,security_model=passthrough,multidevs=forbid');
+    expect(inOne.devices).toMatchObject([{ model: 'virtio-9p', mountTag: 't' }]);
+    expect(inOne.fsdevs).toMatchObject([{ path: '/a', oneDevice: true }]);
+  });
+
   test('properties of a disk', () => {
     const disk =
       'virtio-blk-pci,drive=d,write-cache=off,config-wce=off,logical_block_size=4096,physical_block_size=8192';
@@ -382,6 +393,12 @@ describe('errors: one line that names the option', () => {
     ['-device virtio-blk-pci,drive=d', /there is no drive 'd'/],
     ['-device virtio-blk-pci', /'drive' is missing/],
     ['-drive file=/a', /no IDE/],
+    ['-device virtio-9p-pci,fsdev=f,mount_tag=t', /couldn't find fsdev with the id = f/],
+    ['-device virtio-9p-pci,fsdev=f', /'mount_tag' is missing/],
+    ['-fsdev local,id=f,path=/', /security_model not specified/],
+    ['-fsdev local,id=f,path=/,security_model=mapped-xattr', /invalid security_model/],
+    ['-fsdev synth,id=f', /fsdriver synth is not supported/],
+    ['-virtfs local,path=/,security_model=none,mount_tag=01234567890123456789012345678901', /1 to 31 bytes/],
     ['-drive file=/a,if=virtio,cache=fast', /'cache' does not accept value 'fast'/],
     ['-device virtio-blk-pci,drive=d,logical_block_size=1000', /not a power of 2/],
     ['-device virtio-blk-pci,drive=d,logical_block_size=4096,physical_block_size=1024', /> physical_block_size/],

@@ -49,6 +49,15 @@ export interface DriveConfig {
   readonly discard: boolean;
 }
 
+/** A directory of the host that virtio-9p shares. */
+export interface FsdevConfig {
+  readonly id: string;
+  readonly path: string;
+  readonly readonly: boolean;
+  /** Hides what is on other file systems than the directory itself. */
+  readonly oneDevice: boolean;
+}
+
 /** Which faces a virtio PCI device shows; both: transitional. */
 export interface VirtioFaces {
   readonly disableLegacy: boolean;
@@ -77,6 +86,7 @@ export type DeviceConfig = { readonly id?: string | undefined } & (
       readonly physicalBlockSize: number;
     } & VirtioFaces)
   | ({ readonly model: 'virtio-rng' } & VirtioFaces)
+  | ({ readonly model: 'virtio-9p'; readonly fsdev: string; readonly mountTag: string } & VirtioFaces)
   | { readonly model: 'isa-debug-exit'; readonly iobase: number; readonly iosize: number }
   | { readonly model: 'isa-debugcon'; readonly iobase: number; readonly character: string }
   | { readonly model: 'pvpanic'; readonly iobase: number }
@@ -109,6 +119,7 @@ export interface MachineConfig {
   readonly netdevs: readonly NetdevConfig[];
   readonly filterDumps: readonly FilterDumpConfig[];
   readonly drives: readonly DriveConfig[];
+  readonly fsdevs: readonly FsdevConfig[];
   readonly devices: readonly DeviceConfig[];
   /** Leave instead of resetting. */
   readonly noReboot: boolean;

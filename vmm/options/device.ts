@@ -1,9 +1,10 @@
-/** `-device`, `-drive`, `-object`, `-fsdev`: what is plugged in, and what it stands on. */
+/** `-device`, `-drive`, `-object`: what is plugged in, and what it stands on. */
 
 import { Suboptions } from '../keyval.ts';
 import { PORT_DEBUG_EXIT, PORT_DEBUGCON, PORT_PVPANIC } from '../layout.ts';
 import type { DeviceConfig, VirtioFaces } from './config.ts';
 import type { Draft, NicDraft } from './draft.ts';
+import { read9p } from './fsdev.ts';
 import { takeMac } from './net.ts';
 
 /** Reads a model's own properties. */
@@ -26,6 +27,10 @@ const MODELS: Readonly<Record<string, { readonly bus: 'pci' | 'mmio' | 'isa'; re
   'virtio-rng-pci-transitional': { bus: 'pci', read: (sub, draft) => readRng(sub, TRANSITIONAL, draft) },
   'virtio-rng-pci-non-transitional': { bus: 'pci', read: (sub, draft) => readRng(sub, MODERN, draft) },
   'virtio-rng-device': { bus: 'mmio', read: (sub, draft) => readRng(sub, MODERN, draft) },
+  'virtio-9p-pci': { bus: 'pci', read: (sub) => read9p(sub, takeFaces(sub)) },
+  'virtio-9p-pci-transitional': { bus: 'pci', read: (sub) => read9p(sub, TRANSITIONAL) },
+  'virtio-9p-pci-non-transitional': { bus: 'pci', read: (sub) => read9p(sub, MODERN) },
+  'virtio-9p-device': { bus: 'mmio', read: (sub) => read9p(sub, MODERN) },
   'isa-debug-exit': {
     bus: 'isa',
     read: (sub) => ({
@@ -56,8 +61,6 @@ const MODELS: Readonly<Record<string, { readonly bus: 'pci' | 'mmio' | 'isa'; re
 
 /** Models that container runtimes ask for and this version does not have: refused by the machine, by name. */
 const UNSUPPORTED = [
-  'virtio-9p-pci',
-  'virtio-9p-device',
   'virtio-balloon-pci',
   'virtio-serial-pci',
   'vhost-user-fs-pci',
@@ -250,11 +253,4 @@ export function addObject(draft: Draft, text: string): void {
       sub.fail(`invalid object type: ${type} (one of: filter-dump, rng-builtin, rng-random)`);
   }
   sub.finish();
-}
-
-/** `-fsdev` belongs to a virtio-9p device, which the machine refuses; its grammar is not ours to check. */
-export function addFsdev(draft: Draft, text: string): void {
-  const sub = new Suboptions('-fsdev', text, 'fsdriver');
-  const id = sub.takeId() ?? sub.fail("Parameter 'id' is missing");
-  draft.claimId('fsdev', id, sub.where);
 }

@@ -5,7 +5,14 @@
 
 import { UserError } from '../errors.ts';
 import { RAM_DEFAULT } from '../layout.ts';
-import type { CharacterConfig, DeviceConfig, DriveConfig, FilterDumpConfig, NetdevConfig } from './config.ts';
+import type {
+  CharacterConfig,
+  DeviceConfig,
+  DriveConfig,
+  FilterDumpConfig,
+  FsdevConfig,
+  NetdevConfig,
+} from './config.ts';
 
 /** A card of `-net nic`, to be plugged to the next back end of `-net`. */
 export interface LegacyNic {
@@ -51,6 +58,7 @@ export class Draft {
   readonly netdevs: NetdevConfig[] = [];
   readonly filterDumps: FilterDumpConfig[] = [];
   readonly drives: DriveConfig[] = [];
+  readonly fsdevs: FsdevConfig[] = [];
   readonly devices: (DeviceConfig | NicDraft)[] = [];
   readonly legacyNics: LegacyNic[] = [];
   readonly legacyNetdevs: string[] = [];

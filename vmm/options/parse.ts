@@ -109,6 +109,7 @@ function finish(draft: Draft): MachineConfig {
     netdevs: draft.netdevs,
     filterDumps: draft.filterDumps,
     drives: draft.drives,
+    fsdevs: draft.fsdevs,
     devices: assignMacs(draft.devices),
     noReboot: draft.noReboot,
     noShutdown: draft.noShutdown,
@@ -144,6 +145,9 @@ function checkReferences(draft: Draft): void {
   for (const device of draft.devices) {
     if (device.model === 'virtio-net' && device.netdev !== undefined) {
       claim(device.netdev, draft.netdevs, plugged, 'netdev', `network card${device.id ? ` '${device.id}'` : ''}`);
+    }
+    if (device.model === 'virtio-9p' && !draft.hasId('fsdev', device.fsdev)) {
+      throw new UserError(`-device virtio-9p-…: couldn't find fsdev with the id = ${device.fsdev}`);
     }
   }
   const driven = new Set<string>();

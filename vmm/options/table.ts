@@ -4,8 +4,9 @@
 
 import { PORT_DEBUGCON } from '../layout.ts';
 import { addChardev, addMonitor, addShortForm } from './character.ts';
-import { addDevice, addDrive, addFsdev, addObject } from './device.ts';
+import { addDevice, addDrive, addObject } from './device.ts';
 import type { Draft } from './draft.ts';
+import { addFsdev, addVirtfs } from './fsdev.ts';
 import {
   setAccelerator,
   setDisplay,
@@ -109,9 +110,15 @@ export const OPTION_TABLE: readonly OptionSection[] = [
       },
       {
         names: ['fsdev'],
-        argument: 'local,id=…',
-        help: 'belongs to virtio-9p, which is not there yet',
+        argument: 'local,id=…,path=…,security_model=none[,readonly=on][,multidevs=remap|warn|forbid]',
+        help: 'a directory of the host for -device virtio-9p-pci,fsdev=id,mount_tag=…',
         apply: addFsdev,
+      },
+      {
+        names: ['virtfs'],
+        argument: 'local,path=…,mount_tag=…,security_model=none[,…]',
+        help: 'both in one',
+        apply: addVirtfs,
       },
     ],
   },
