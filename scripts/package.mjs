@@ -73,6 +73,15 @@ function glibcOf(file) {
   return Math.max(...versions.map((match) => Number(match[1])));
 }
 
+/** What every machine with glibc and C++ has. A Node that is split into libraries, as some distributions', is no use. */
+const LIBRARIES = /^(lib(dl|pthread|rt|m|c)\.so\.\d|libstdc\+\+\.so\.6|libgcc_s\.so\.1|ld-linux-x86-64\.so\.2)$/;
+
+function checkNode() {
+  const needed = [...run('readelf', ['--dynamic', process.execPath]).matchAll(/\(NEEDED\).*\[(.*)\]/g)];
+  const others = needed.map((match) => match[1]).filter((name) => !LIBRARIES.test(name));
+  if (others.length) fail(`${process.execPath} needs ${others.join(', ')}: run this by a Node from nodejs.org`);
+}
+
 /** Node's licence and those of what is inside it, as its own packages bring them. */
 function nodeLicence() {
   const prefix = dirname(dirname(process.execPath));
@@ -82,6 +91,7 @@ function nodeLicence() {
 }
 
 if (process.platform !== 'linux' || process.arch !== 'x64') fail('this packs for Linux on x86-64 only');
+checkNode();
 
 const addon = join('build', 'Release', 'tsvmm_net.node');
 built(addon, 'build:addon');
