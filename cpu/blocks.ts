@@ -76,17 +76,30 @@ export class BlockCache {
     this.writer = new RecordWriter(buffer);
   }
 
-  /** Has the block at this address been decoded (and so probably run)? */
-  has(ripLow: number, ripHigh: number, mode: number): boolean {
+  /** How often the block at this address ran before it was translated; 0: never, or it is unknown. */
+  executions(ripLow: number, ripHigh: number, mode: number): number {
+    const block = this.find(ripLow, ripHigh, mode);
+    if (block === undefined) return 0;
+    const left = this.i32[(block.op + r.HEAD_COUNTER) >> 2];
+    return this.hotThreshold + this.i32[(block.op + r.HEAD_GIVEN_TIME) >> 2] - left;
+  }
+
+  private find(ripLow: number, ripHigh: number, mode: number): Block | undefined {
     let block = this.blocks.get((ripLow >>> 0) * 4096 + (mode & 0xfff));
     while (block !== undefined && !(block.mode === mode && block.ripHigh === ripHigh)) block = block.next;
-    return block !== undefined;
+    return block;
+  }
+
+  /** Lets a block become hot again. */
+  restartCounter(ripLow: number, ripHigh: number, mode: number): void {
+    const block = this.find(ripLow, ripHigh, mode);
+    if (block !== undefined) this.i32[(block.op + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
   }
 
   /** Lets the block with head `op` run `executions` times more before it counts as hot. */
   giveTime(op: number, executions: number): void {
     this.i32[(op + r.HEAD_COUNTER) >> 2] = executions;
-    this.i32[(op + r.HEAD_GIVEN_TIME) >> 2] = 1;
+    this.i32[(op + r.HEAD_GIVEN_TIME) >> 2] = executions;
   }
 
   wasGivenTime(op: number): boolean {

@@ -12,6 +12,7 @@ const EXIT_NAMES = [
   'event',
   'shutdown',
   'recompile',
+  'grow',
 ];
 
 export class CpuCounters {

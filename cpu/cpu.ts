@@ -10,6 +10,7 @@ import {
   EXIT_BUDGET,
   EXIT_EVENT,
   EXIT_EXCEPTION,
+  EXIT_GROW,
   EXIT_HALT,
   EXIT_HOT,
   EXIT_MISS,
@@ -27,7 +28,6 @@ import * as r from './record.ts';
 import {
   gprOffset,
   JUMP_MODE,
-  JUMP_REGION,
   JUMP_RIP,
   RAM_BASE,
   S_BUDGET,
@@ -89,6 +89,9 @@ export interface CpuOptions {
   hotThreshold?: number;
   /** See WARM_UP_MS; absent: no warm-up. */
   warmUp?: number;
+  /** Regions made at once, and bytes of their code that may be alive (RegionCompiler). */
+  batch?: number;
+  cacheSize?: number;
 }
 
 /** Executions after which translating a block pays (bench/RESULTS.md). */
@@ -167,7 +170,7 @@ export class Cpu {
     this.runCore = instance.exports.run as RunFunction;
     this.flagsFunction = instance.exports.flags as () => number;
     if (options.hotThreshold) {
-      const regions = new RegionCompiler(this.mmu, this.blocks, this.memory, instance.exports);
+      const regions = new RegionCompiler(this.mmu, this.blocks, this.memory, instance.exports, options);
       this.regions = regions;
       this.blocks.hotThreshold = options.hotThreshold;
       this.blocks.regionAt = (low, high, mode) => regions.find(low, high, mode)?.index ?? 0;
@@ -232,6 +235,7 @@ export class Cpu {
     const { i32 } = this;
     i32[S_BUDGET >> 2] = budget;
     this.eventRequested = false;
+    this.regions?.compile();
     let stop = -1;
     while (stop < 0) {
       if (this.eventRequested) {
@@ -271,7 +275,8 @@ export class Cpu {
       case EXIT_EVENT:
         return -1;
       case EXIT_RECOMPILE:
-        this.recompile();
+      case EXIT_GROW:
+        this.remake(code === EXIT_GROW);
         return -1;
       case EXIT_SHUTDOWN:
         return STOP_SHUTDOWN;
@@ -369,7 +374,7 @@ export class Cpu {
     this.blocks.jumps.flush();
   }
 
-  /** Compiles the block at RIP, which has become hot. */
+  /** Has the block at RIP, which has become hot, translated. */
   private hot(): void {
     const { i32 } = this;
     const low = i32[S_RIP >> 2];
@@ -381,19 +386,18 @@ export class Cpu {
         return;
       }
     }
-    const mode = i32[S_MODE >> 2];
-    const region = this.regions?.compile(low, high, mode);
-    if (region !== undefined) this.blocks.jumps.setRegion(low, high, mode, region.index);
+    if (this.regions!.request(low, high, i32[S_MODE >> 2])) this.regions!.compile();
   }
 
-  /** Gives the region of a jump-cache entry another form, as this one leaves too often. */
-  private recompile(): void {
+  /** Has the region of a jump-cache entry made anew: to know more code, or to reach memory in another way. */
+  private remake(grow: boolean): void {
     const { i32 } = this;
+    const regions = this.regions!;
     const entry = i32[S_EXIT_ENTRY >> 2] >> 2;
     const low = i32[entry + (JUMP_RIP >> 2)];
     const high = i32[entry + (JUMP_RIP >> 2) + 1];
-    const region = this.regions?.recompile(low, high, i32[entry + (JUMP_MODE >> 2)]);
-    if (region !== undefined) i32[entry + (JUMP_REGION >> 2)] = region.index;
+    const mode = i32[entry + (JUMP_MODE >> 2)];
+    if (grow ? regions.grow(low, high, mode) : regions.recompile(low, high, mode)) regions.compile();
   }
 
   // --- register access by TypeScript ----------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ export const EXIT_EVENT = 8;
 export const EXIT_SHUTDOWN = 9;
 /** The region of the jump-cache entry S_EXIT_ENTRY made so many side exits that it should be translated anew. */
 export const EXIT_RECOMPILE = 10;
+/** The same, so many exits to code that it did not know that it should be made anew with what is known now. */
+export const EXIT_GROW = 11;
 
 /** Result of a helper: go on with the next operation of the block. */
 export const HELPER_NEXT = 0;

@@ -34,7 +34,7 @@ export const S_SSE_FAST = 0x1c4;
 export const S_MODE = 0x1c8;
 /** i32: offset of the TLB in use (S_TLB_SUPERVISOR, S_TLB_USER or S_TLB_STRICT). */
 export const S_TLB_BASE = 0x1cc;
-/** i32: offset of the jump-cache entry that EXIT_RECOMPILE is about. */
+/** i32: offset of the jump-cache entry that EXIT_RECOMPILE or EXIT_GROW is about. */
 export const S_EXIT_ENTRY = 0x1d0;
 /** i32: record of the operation that EXIT_EXCEPTION is about. */
 export const S_FAULT_OP = 0x1d4;
@@ -163,6 +163,17 @@ export const S_PAGE_FLAGS = 0x40000;
 /** Pre-decoded operations (record.ts). */
 export const S_OPS = 0x1c0000;
 export const S_OPS_END = 0xf00000;
+
+/** Exit sites of regions (jit/sites.ts): indirect jumps with the targets that they were seen to take, then plain counts. */
+export const S_INDIRECT_SITES = 0xf00000;
+export const S_COLD_SITES = 0xfe0000;
+export const S_SITES_END = 0x1000000;
+/** Within the site of an indirect jump: i32 count, then the low halves of targets, in slots chosen by a hash. */
+export const SITE_COUNT = 0;
+export const SITE_TARGETS = 16;
+export const SITE_TARGET_COUNT = 64;
+export const INDIRECT_SITE_STRIDE = SITE_TARGETS + SITE_TARGET_COUNT * 4;
+export const COLD_SITE_STRIDE = 4;
 
 /** Guest RAM: guest physical address 0. */
 export const RAM_BASE = 0x1000000;

@@ -182,6 +182,13 @@ export const PORT_IN = 0x226;
  */
 export const PORT_OUT = 0x227;
 
+/** Copies c bytes (i64, at most BULK_MOST) from linear address b to a; they do not overlap harmfully. Regions only. */
+export const BULK_COPY = 0x228;
+/** Fills c bytes (i64, at most BULK_MOST) from linear address a on with the low byte of b (i32). Regions only. */
+export const BULK_FILL = 0x229;
+/** Most bytes of BULK_COPY and BULK_FILL. */
+export const BULK_MOST = 4096;
+
 // Roots that end a block.
 /** Goes to a (i64). `imm`: JUMP_* hint. */
 export const JUMP = 0x230;

@@ -8,6 +8,7 @@ import { attributesOf } from '../isa/encoding.ts';
 import { ATTR_END } from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
 import { Lifter } from '../lift/lifter.ts';
+import { isBulk } from '../lift/string.ts';
 import { type DirectWindow, findDirectWindow } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
@@ -16,7 +17,7 @@ import { needsHelper } from '../system/legality.ts';
 import { CORE_TYPES, FIRST_REGION, TYPE_REGION } from '../wasm/core-types.ts';
 import { assembleModule, Encoder } from '../wasm/encoder.ts';
 import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
-import { type BasicBlock, type CodeSource, ControlFlow } from './control-flow.ts';
+import { type BasicBlock, type CodeSource, ControlFlow, type Reach } from './control-flow.ts';
 import {
   type AddressSpace,
   HELPER_FLAGS,
@@ -27,6 +28,7 @@ import {
   type LiftedBlock,
   RegionEmitter,
 } from './region-emitter.ts';
+import { ExitSites } from './sites.ts';
 import { structure } from './structure.ts';
 
 export interface Region {
@@ -37,17 +39,48 @@ export interface Region {
   mode: number;
   /** Reaches memory through the direct window rather than the TLB. */
   direct: boolean;
+  /** How many times it has been made anew as it left for code that it did not know. */
+  generation: number;
+  /** Bytes of its code. */
+  size: number;
   /** Guest page (linear address / 4096 of the low half) → physical page, for all pages whose code is in the region. */
   pages: Map<number, number>;
   /** Physical ranges of code, first and end. */
   ranges: [number, number][];
 }
 
+/** A region to be made. */
+interface Request {
+  ripLow: number;
+  ripHigh: number;
+  mode: number;
+  /** Reach memory by the TLB even if there is a direct window. */
+  paged: boolean;
+  generation: number;
+}
+
 const CODE_SIZE_64 = 8;
 const COPY_SIZE = 64;
+/** Regions are made so many at once at most, in one module: modules are dear, functions in them cheap. */
+const BATCH = 8;
+/** Bytes of regions' code that may be alive at once; when they are more, all are dropped. */
+const CACHE_SIZE = 32 << 20;
+/** A direct window that is smaller is not worth it. */
+const LEAST_WINDOW = 1 << 20;
+/**
+ * How far regions reach when they are first made, and when they are made anew because they were often left: translating
+ * is dear, so most code stays in small regions.
+ */
+const REACHES: readonly Reach[] = [
+  { instructions: 300, depth: 1, warm: 1 / 2 },
+  { instructions: 800, depth: 4, warm: 1 / 8 },
+];
+/** A region that was made anew so often stays as it is. */
+const GENERATIONS = 4;
 
 export interface JitCounters {
   regions: number;
+  batches: number;
   instructions: number;
   bytes: number;
   milliseconds: number;
@@ -67,12 +100,27 @@ export class RegionCompiler {
   private readonly byPage = new Map<number, Set<Region>>();
   private readonly freeIndices: number[] = [];
   private nextIndex = FIRST_REGION;
-  readonly counters: JitCounters = { regions: 0, instructions: 0, bytes: 0, milliseconds: 0, killed: 0 };
+  readonly counters: JitCounters = { regions: 0, batches: 0, instructions: 0, bytes: 0, milliseconds: 0, killed: 0 };
+  private requests: Request[] = [];
+  private readonly batch: number;
+  private readonly sites: ExitSites;
+  /** Bytes of the code of all living regions, and how many there may be. */
+  private size = 0;
+  private readonly cacheSize: number;
   /** The direct window that living regions were made for, and whether it must be looked for again. */
   private window: DirectWindow = { low: 0, length: 0 };
   private windowIsOld = true;
 
-  constructor(mmu: Mmu, blocks: BlockCache, memory: WebAssembly.Memory, exports: Record<string, unknown>) {
+  constructor(
+    mmu: Mmu,
+    blocks: BlockCache,
+    memory: WebAssembly.Memory,
+    exports: Record<string, unknown>,
+    options: { batch?: number; cacheSize?: number } = {},
+  ) {
+    this.batch = options.batch ?? BATCH;
+    this.cacheSize = options.cacheSize ?? CACHE_SIZE;
+    this.sites = new ExitSites(mmu.i32);
     this.mmu = mmu;
     this.blocks = blocks;
     this.memory = memory;
@@ -130,59 +178,104 @@ export class RegionCompiler {
     }
   }
 
-  /**
-   * Compiles the region that starts at an address. `paged`: by the TLB even if there is a direct window.
-   * @returns undefined when nothing there can be translated.
-   */
-  compile(ripLow: number, ripHigh: number, mode: number, paged = false): Region | undefined {
-    if (codeSize(mode) !== CODE_SIZE_64) return undefined;
-    this.checkWindow();
-    const direct = !paged && privilegeLevel(mode) === 0 && this.window.length > 0;
-    const space: AddressSpace = {
-      directLow: this.window.low,
-      directLength: direct ? this.window.length : 0,
-    };
+  /** Notes that code is hot. @returns whether there is enough to do for `compile` */
+  request(ripLow: number, ripHigh: number, mode: number, paged = false, generation = 0): boolean {
+    if (codeSize(mode) === CODE_SIZE_64) this.requests.push({ ripLow, ripHigh, mode, paged, generation });
+    return this.requests.length >= this.batch;
+  }
+
+  /** A region side-exits all the time: it shall reach memory by the TLB. @returns as `request` */
+  recompile(ripLow: number, ripHigh: number, mode: number): boolean {
+    const old = this.find(ripLow, ripHigh, mode);
+    if (old === undefined || !old.direct) return false;
+    return this.request(ripLow, ripHigh, mode, true, old.generation);
+  }
+
+  /** A region often left for code that it did not know. @returns as `request` */
+  grow(ripLow: number, ripHigh: number, mode: number): boolean {
+    const old = this.find(ripLow, ripHigh, mode);
+    if (old === undefined) return false;
+    return this.request(ripLow, ripHigh, mode, !old.direct, old.generation + 1);
+  }
+
+  /** Makes the regions that were asked for, in one module. */
+  compile(): void {
+    const { requests, counters } = this;
+    if (requests.length === 0) return;
+    this.requests = [];
     const started = performance.now();
+    this.checkWindow();
+    const regions: Region[] = [];
+    const bodies: Uint8Array[] = [];
+    const covered = new Set<number>();
+    for (const request of requests) {
+      // What became hot within one of the others runs there from now on; entered alone it becomes hot again.
+      if (request.generation === 0 && covered.has(request.ripLow)) {
+        this.blocks.restartCounter(request.ripLow, request.ripHigh, request.mode);
+        continue;
+      }
+      const region = this.translate(request, bodies, covered);
+      if (region !== undefined) regions.push(region);
+    }
+    if (regions.length > 0) this.instantiate(regions, bodies);
+    counters.batches++;
+    counters.milliseconds += performance.now() - started;
+  }
+
+  /**
+   * Translates one region into the body of a function; notes in `covered` which blocks are in it.
+   * @returns undefined when nothing there can be translated
+   */
+  private translate(request: Request, bodies: Uint8Array[], covered: Set<number>): Region | undefined {
+    const { ripLow, ripHigh, mode, paged, generation } = request;
+    const direct = !paged && privilegeLevel(mode) === 0 && this.window.length >= LEAST_WINDOW;
+    const space: AddressSpace = { directLow: this.window.low, directLength: direct ? this.window.length : 0 };
     const pages = new Map<number, number>();
-    const source = this.source(pages, ripHigh, mode);
-    const flow = new ControlFlow(source, (insn) => this.canLift(insn, mode), ripLow, ripHigh);
+    const reach = REACHES[Math.min(generation, REACHES.length - 1)];
+    const source = this.source(pages, ripHigh, mode, reach);
+    const flow = new ControlFlow(source, (insn) => this.canLift(insn, mode), reach, ripLow, ripHigh);
     if (flow.blocks.length === 0) return undefined;
     const order = structure(flow.blocks[0]);
-    const lifted = this.lift(order, source, mode);
-    const body = this.emitter.emit(order, lifted, space);
+    for (const block of order) covered.add(block.ripLow);
+    const lifted = this.lift(order, source, mode, direct);
+    const body = this.emitter.emit(order, lifted, space, generation < GENERATIONS ? this.sites : undefined);
+    bodies.push(body);
+    const ranges = this.ranges(order, pages);
+    this.counters.instructions += order.reduce((sum, block) => sum + block.instructions.length, 0);
+    return { index: 0, ripLow, ripHigh, mode, pages, direct, generation, size: body.length, ranges };
+  }
+
+  /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */
+  private instantiate(regions: Region[], bodies: Uint8Array[]): void {
+    const { counters } = this;
     const bytes = assembleModule({
       types: CORE_TYPES,
       functionImports: [],
       memory: { initial: 256, maximum: 65536 },
       importedTable: HELPER_TABLE_SIZE,
-      functions: [{ type: TYPE_REGION, body, exportAs: 'f' }],
+      functions: bodies.map((body, i) => ({ type: TYPE_REGION, body, exportAs: `f${i}` })),
     });
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       e: { m: this.memory, t: this.helperTable },
     });
-    const index = this.freeIndices.pop() ?? this.nextIndex++;
-    this.table.set(index, instance.exports.f);
-    const region: Region = { index, ripLow, ripHigh, mode, pages, direct, ranges: this.ranges(order, pages) };
-    this.enter(region);
-    const { counters } = this;
-    counters.regions++;
-    counters.instructions += order.reduce((sum, block) => sum + block.instructions.length, 0);
+    if (this.size + bytes.length > this.cacheSize) this.flush();
+    for (let i = 0; i < regions.length; i++) {
+      const region = regions[i];
+      const old = this.find(region.ripLow, region.ripHigh, region.mode);
+      if (old !== undefined) this.drop(old);
+      region.index = this.freeIndices.pop() ?? this.nextIndex++;
+      this.table.set(region.index, instance.exports[`f${i}`]);
+      this.enter(region);
+      this.blocks.jumps.setRegion(region.ripLow, region.ripHigh, region.mode, region.index);
+    }
+    counters.regions += regions.length;
     counters.bytes += bytes.length;
-    counters.milliseconds += performance.now() - started;
-    return region;
-  }
-
-  /** Translates a region anew that side-exits all the time: by the TLB. @returns undefined when that was tried. */
-  recompile(ripLow: number, ripHigh: number, mode: number): Region | undefined {
-    const old = this.find(ripLow, ripHigh, mode);
-    if (old === undefined || !old.direct) return undefined;
-    this.drop(old);
-    return this.compile(ripLow, ripHigh, mode, true);
   }
 
   /** Guest code by linear address; notes in `pages` which pages it came from. */
-  private source(pages: Map<number, number>, high: number, mode: number): CodeSource {
+  private source(pages: Map<number, number>, high: number, mode: number, reach: Reach): CodeSource {
     const copy = new Uint8Array(COPY_SIZE);
+    const warm = Math.max(1, this.blocks.hotThreshold * reach.warm);
     const { u8 } = this.mmu;
     const source = {
       bytes: u8,
@@ -207,24 +300,26 @@ export class RegionCompiler {
         source.bytes = copy;
         return decode(this.insn, copy, 0, CODE_SIZE_64, 8) > length ? -1 : 0;
       },
-      executed: (low: number, addressHigh: number) => this.blocks.has(low, addressHigh, mode),
+      warm: (low: number, addressHigh: number) => this.blocks.executions(low, addressHigh, mode) >= warm,
+      targets: (low: number) => this.sites.targets(low),
     };
     return source;
   }
 
   /** Regions take what has a definition or can be stepped in place; what ends blocks must have a definition. */
   private canLift(insn: Insn, mode: number): boolean {
-    if (!this.mustStep(insn, mode)) return true;
+    if (!this.mustStep(insn, mode, true)) return true;
     // Helpers find a memory operand with a short address only behind the interpreter's address pre-operation.
     const shortAddress = insn.hasModrm && insn.mod !== 3 && insn.addressSize !== CODE_SIZE_64;
     return (attributesOf[insn.row] & ATTR_END) === 0 && !shortAddress;
   }
 
-  private mustStep(insn: Insn, mode: number): boolean {
+  private mustStep(insn: Insn, mode: number, direct: boolean): boolean {
+    if (isBulk(insn)) return !direct;
     return definitionOf(insn.row) === undefined || handlerOf(insn) === H_HELPER || needsHelper(insn, mode);
   }
 
-  private lift(order: BasicBlock[], source: CodeSource, mode: number): LiftedBlock[] {
+  private lift(order: BasicBlock[], source: CodeSource, mode: number, direct: boolean): LiftedBlock[] {
     const { lifter, insn } = this;
     lifter.ir.clear();
     return order.map((block) => {
@@ -236,7 +331,7 @@ export class RegionCompiler {
         const length = decode(insn, source.bytes, offset, CODE_SIZE_64, 8);
         const nextLow = (low + length) | 0;
         starts.push(lifter.ir.length);
-        if (this.mustStep(insn, mode)) {
+        if (this.mustStep(insn, mode, direct)) {
           steps.push(this.blocks.singleStep(insn, nextLow, block.ripHigh));
           lifter.flags.reset();
         } else {
@@ -250,13 +345,16 @@ export class RegionCompiler {
   }
 
   private ranges(order: BasicBlock[], pages: Map<number, number>): [number, number][] {
-    return order.map((block) => {
-      const physical = pages.get(block.ripLow >>> 12)! * PAGE_SIZE + (block.ripLow & (PAGE_SIZE - 1));
-      return [physical, physical + ((block.endLow - block.ripLow) >>> 0)];
-    });
+    return order
+      .filter(({ instructions }) => instructions.length > 0)
+      .map((block) => {
+        const physical = pages.get(block.ripLow >>> 12)! * PAGE_SIZE + (block.ripLow & (PAGE_SIZE - 1));
+        return [physical, physical + ((block.endLow - block.ripLow) >>> 0)];
+      });
   }
 
   private enter(region: Region): void {
+    this.size += region.size;
     const list = this.regions.get(region.ripLow);
     if (list === undefined) this.regions.set(region.ripLow, [region]);
     else list.push(region);
@@ -293,12 +391,16 @@ export class RegionCompiler {
     for (const page of region.pages.values()) this.byPage.get(page)?.delete(region);
     this.blocks.jumps.setRegion(region.ripLow, region.ripHigh, region.mode, 0);
     this.mmu.i32[S_STALE >> 2] = 1;
+    // So that its module can be collected.
+    this.table.set(region.index, null);
     this.freeIndices.push(region.index);
+    this.size -= region.size;
     this.counters.killed++;
   }
 
   /** Drops all regions (the operation arena was emptied, or the address space changed its mode). */
   flush(): void {
+    this.requests = [];
     for (const list of [...this.regions.values()]) for (const region of [...list]) this.drop(region);
     for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
     this.byPage.clear();

@@ -1,7 +1,7 @@
 /**
  * Finds a region's control flow: the guest code around a hot address as basic blocks. A direct call is followed into its
  * callee, which becomes part of the region once for each chain of call sites (*context*): its return then has one
- * expected address. Code that never ran is left out.
+ * expected address. Code that hardly ever ran is left out.
  */
 import { decode, MAX_LENGTH } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
@@ -25,9 +25,12 @@ export const END_JUMP = 0; // one known successor
 export const END_BRANCH = 1; // taken, fall-through
 export const END_RETURN = 2; // successor if the popped address is the expected one
 export const END_EXIT = 3; // leaves the region: an indirect jump, or an unknown target
+export const END_INDIRECT = 5; // successor if the target is one of those seen, or a switch
+export const END_SWITCH = 6; // no instructions: successor by what RIP is
 export const END_INTERPRET = 4; // the instruction behind the block is left to the interpreter
 
 export interface BasicBlock {
+  /** Of a switch: address of the first jump that goes to it. */
   readonly ripLow: number;
   readonly ripHigh: number;
   readonly context: Context;
@@ -41,8 +44,12 @@ export interface BasicBlock {
   successors: (BasicBlock | undefined)[];
   /** Addresses of the successors, low and high for each. */
   targets: number[];
-  /** Ends with a direct call (END_JUMP). */
-  calls: boolean;
+  /** Context of the successors; undefined: none of them is in the region. */
+  into: Context | undefined;
+  /** For each successor: was it left out because it ran too rarely, or as a call too deep? */
+  cold: boolean[];
+  /** The switch that an indirect jump of many targets goes to. */
+  viaSwitch: BasicBlock | undefined;
   /** Set by structure.ts. */
   order: number;
   predecessors: BasicBlock[];
@@ -58,13 +65,24 @@ export interface CodeSource {
   locate(low: number, high: number): number;
   /** Where the last `locate` found the code. */
   readonly bytes: Uint8Array;
-  /** Has the block at this address run? */
-  executed(low: number, high: number): boolean;
+  /** Does the block at this address run often enough to be in a region? */
+  warm(low: number, high: number): boolean;
+  /** Low halves of the targets that the indirect jump at an address was seen to take. */
+  targets(low: number): number[];
 }
 
-/** Most guest instructions in a region, and deepest chain of calls. */
-const MAX_INSTRUCTIONS = 600;
-const MAX_DEPTH = 4;
+/** How far a region reaches. */
+export interface Reach {
+  /** Most guest instructions. */
+  readonly instructions: number;
+  /** Deepest chain of calls that is followed. */
+  readonly depth: number;
+  /** Least executions of the blocks that belong into it, as a part of those that make a block hot. */
+  readonly warm: number;
+}
+
+/** An indirect jump of more targets goes through a switch. */
+const MAX_COMPARED = 4;
 const CODE_SIZE_64 = 8;
 
 const insn = new Insn();
@@ -80,6 +98,10 @@ const isIndirect = byteColumn(
   (row) => (row.mnemonic === 'JMP' || row.mnemonic === 'CALL') && row.operands[0].mode === 'E',
 );
 /** Instructions that end a block in the interpreter but not in a region. */
+const isIndirectCall = byteColumn(
+  'flow.isIndirectCall',
+  (row) => row.mnemonic === 'CALL' && row.operands[0].mode === 'E',
+);
 const goesOn = byteColumn('flow.goesOn', (row) => row.mnemonic === 'STI' || row.mnemonic === 'POPF');
 
 interface Start {
@@ -93,15 +115,19 @@ export class ControlFlow {
   private readonly byKey = new Map<number, BasicBlock>();
   private readonly source: CodeSource;
   private readonly canLift: (insn: Insn) => boolean;
+  private readonly reach: Reach;
   private readonly starts: Start[] = [];
+  /** The switch of each context that has one. */
+  private readonly switches = new Map<Context, BasicBlock>();
   private contexts = 1;
   private readonly children = new Map<number, Context>();
   private readonly high: number;
   private count = 0;
 
   /** @param canLift can a region contain this instruction (else it ends at it)? */
-  constructor(source: CodeSource, canLift: (insn: Insn) => boolean, ripLow: number, ripHigh: number) {
+  constructor(source: CodeSource, canLift: (insn: Insn) => boolean, reach: Reach, ripLow: number, ripHigh: number) {
     this.source = source;
+    this.reach = reach;
     this.canLift = canLift;
     this.high = ripHigh;
     const root: Context = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
@@ -120,25 +146,8 @@ export class ControlFlow {
   /** Decodes the straight run of instructions at a start and notes where it may go. */
   private scan({ low, high, context }: Start): void {
     const key = this.key(low, context);
-    if (high !== this.high || this.byKey.has(key) || this.count >= MAX_INSTRUCTIONS) return;
-    const block: BasicBlock = {
-      ripLow: low,
-      ripHigh: high,
-      context,
-      instructions: [],
-      endLow: low,
-      endHigh: high,
-      end: END_INTERPRET,
-      successors: [],
-      targets: [],
-      calls: false,
-      order: 0,
-      predecessors: [],
-      dominator: undefined,
-      dominated: [],
-      loopHead: false,
-      merge: false,
-    };
+    if (high !== this.high || this.byKey.has(key) || this.count >= this.reach.instructions) return;
+    const block = newBlock(low, high, context);
     let at = low;
     for (;;) {
       const offset = this.source.locate(at, high);
@@ -151,7 +160,7 @@ export class ControlFlow {
       this.count++;
       at = next;
       if (attributesOf[insn.row] & ATTR_END && !goesOn[insn.row]) {
-        this.finish(block, next, high, context);
+        this.finish(block, block.instructions[block.instructions.length - 1], next, high, context);
         break;
       }
       if (this.byKey.has(this.key(at, context)) || block.instructions.length >= 128) {
@@ -168,15 +177,17 @@ export class ControlFlow {
   }
 
   /** Notes the successors of a block that ends with the instruction just decoded. */
-  private finish(block: BasicBlock, next: number, high: number, context: Context): void {
+  private finish(block: BasicBlock, at: number, next: number, high: number, context: Context): void {
     const { row } = insn;
     if (isIndirect[row]) {
-      block.end = END_EXIT;
+      const into = isIndirectCall[row] ? this.callee(context, next, high) : context;
+      this.finishIndirect(block, at, into);
       return;
     }
     if (isReturn[row]) {
       block.end = context.parent === undefined ? END_EXIT : END_RETURN;
       if (context.parent !== undefined) {
+        block.into = context.parent;
         block.targets = [context.returnLow, context.returnHigh];
         this.starts.push({ low: context.returnLow, high: context.returnHigh, context: context.parent });
       }
@@ -188,19 +199,49 @@ export class ControlFlow {
     if (isConditional[row]) {
       block.end = END_BRANCH;
       block.targets = [low, targetHigh_, next, high];
-      this.follow(low, targetHigh_, context);
-      this.follow(next, high, context);
+      this.follow(block, low, targetHigh_, context);
+      this.follow(block, next, high, context);
     } else if (isJump[row]) {
       block.end = END_JUMP;
       block.targets = [low, targetHigh_];
-      this.follow(low, targetHigh_, context);
+      this.follow(block, low, targetHigh_, context);
     } else if (isCall[row]) {
       block.end = END_JUMP;
-      block.calls = true;
       block.targets = [low, targetHigh_];
-      if (context.depth < MAX_DEPTH && this.source.executed(low, targetHigh_))
-        this.starts.push({ low, high: targetHigh_, context: this.child(context, next, high) });
+      block.into = this.callee(context, next, high);
+      if (block.into !== undefined) this.follow(block, low, targetHigh_, block.into);
+      else block.cold.push(true);
     } else block.end = END_EXIT;
+  }
+
+  /** Notes where an indirect jump was seen to go. */
+  private finishIndirect(block: BasicBlock, at: number, into: Context | undefined): void {
+    const { high } = this;
+    block.end = END_INDIRECT;
+    block.into = into;
+    const targets = into === undefined ? [] : this.source.targets(at).filter((low) => this.source.warm(low, high));
+    if (into === undefined || targets.length <= MAX_COMPARED) {
+      for (const low of targets) block.targets.push(low, high);
+    } else block.viaSwitch = this.switchOf(into, at, targets);
+    for (const low of targets) this.starts.push({ low, high, context: into! });
+  }
+
+  /** The switch of a context, with the targets of the jump at `at` among its own. */
+  private switchOf(context: Context, at: number, targets: number[]): BasicBlock {
+    let block = this.switches.get(context);
+    if (block === undefined) {
+      block = newBlock(at, this.high, context);
+      block.end = END_SWITCH;
+      this.switches.set(context, block);
+    }
+    for (const low of targets)
+      if (!block.targets.some((target, i) => i % 2 === 0 && target === low)) block.targets.push(low, this.high);
+    return block;
+  }
+
+  /** Context of what a call runs; undefined where calls are not followed that deep. */
+  private callee(context: Context, returnLow: number, returnHigh: number): Context | undefined {
+    return context.depth < this.reach.depth ? this.child(context, returnLow, returnHigh) : undefined;
   }
 
   private child(parent: Context, returnLow: number, returnHigh: number): Context {
@@ -213,8 +254,10 @@ export class ControlFlow {
     return context;
   }
 
-  private follow(low: number, high: number, context: Context): void {
-    if (this.source.executed(low, high)) this.starts.push({ low, high, context });
+  private follow(block: BasicBlock, low: number, high: number, context: Context): void {
+    const warm = this.source.warm(low, high);
+    block.cold.push(!warm);
+    if (warm) this.starts.push({ low, high, context });
   }
 
   /** Ends blocks where another one begins inside them. */
@@ -226,7 +269,9 @@ export class ControlFlow {
         block.instructions.length = i;
         block.end = END_JUMP;
         block.targets = [at, block.ripHigh];
-        block.calls = false;
+        block.into = block.context;
+        block.cold = [];
+        block.viaSwitch = undefined;
         block.endLow = at;
         break;
       }
@@ -234,15 +279,37 @@ export class ControlFlow {
   }
 
   private connect(): void {
+    for (const block of this.switches.values()) this.blocks.push(block);
     for (const block of this.blocks) {
-      const { context, end, targets } = block;
-      let into: Context | undefined = context;
-      if (end === END_RETURN) into = context.parent;
-      else if (block.calls) into = this.children.get(this.key(block.endLow, context));
+      const { into, targets } = block;
       for (let i = 0; i < targets.length; i += 2) {
         const inside = into !== undefined && targets[i + 1] === this.high;
-        block.successors.push(inside ? this.byKey.get(this.key(targets[i], into!)) : undefined);
+        block.successors.push(inside ? this.byKey.get(this.key(targets[i], into)) : undefined);
       }
+      if (block.viaSwitch !== undefined) block.successors.push(block.viaSwitch);
     }
   }
+}
+
+function newBlock(ripLow: number, ripHigh: number, context: Context): BasicBlock {
+  return {
+    ripLow,
+    ripHigh,
+    context,
+    instructions: [],
+    endLow: ripLow,
+    endHigh: ripHigh,
+    end: END_INTERPRET,
+    successors: [],
+    targets: [],
+    into: context,
+    cold: [],
+    viaSwitch: undefined,
+    order: 0,
+    predecessors: [],
+    dominator: undefined,
+    dominated: [],
+    loopHead: false,
+    merge: false,
+  };
 }

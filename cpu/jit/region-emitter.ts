@@ -5,14 +5,16 @@
  * Whatever is not simple leaves through a cold *side exit* with the state as before the instruction: the interpreter
  * does the instruction. Instructions that only helpers execute are stepped in place.
  */
-import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP, HELPER_JUMP } from '../exits.ts';
+import { EXIT_BUDGET, EXIT_GROW, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP, HELPER_JUMP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import type { Lifter } from '../lift/lifter.ts';
 import * as state from '../state.ts';
 import { TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_REGION, TYPE_RUN } from '../wasm/core-types.ts';
 import { IrEmitter, isStateRead, LocalPool } from '../wasm/emitter.ts';
 import * as wasm from '../wasm/encoder.ts';
-import { type BasicBlock, END_JUMP, END_RETURN } from './control-flow.ts';
+import { type BasicBlock, END_INDIRECT, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
+import { perfectHash } from './perfect-hash.ts';
+import { type ExitSites, HASH_FACTOR, HASH_SHIFT } from './sites.ts';
 
 /** Entries of the helper table that regions import. */
 export const HELPER_STEP = 0;
@@ -38,17 +40,29 @@ export interface AddressSpace {
   directLength: number;
 }
 
-const GPR_LOCALS = 0;
-const XMM_LOCALS = 16;
-const CC_OP = 32;
-const CC_A = 33;
-const CC_B = 34;
-const CC_RES = 35;
-const RIP = 36;
-const BUDGET = 37;
-const CODE = 38;
-const ENTRY = 39;
-const ADDRESS = 40;
+/** The locals that every region has. */
+const CC_OP = 0;
+const CC_A = 1;
+const CC_B = 2;
+const CC_RES = 3;
+const RIP = 4;
+const BUDGET = 5;
+const CODE = 6;
+const ENTRY = 7;
+const ADDRESS = 8;
+const COUNT = 9;
+const FIXED_LOCALS = [
+  op.T_I32,
+  op.T_I64,
+  op.T_I64,
+  op.T_I64,
+  op.T_I64,
+  op.T_I32,
+  op.T_I32,
+  op.T_I32,
+  op.T_I64,
+  op.T_I32,
+];
 
 /** Labels of enclosing constructs, innermost last. */
 type Label = { block: BasicBlock | undefined; kind: 'exit' | 'loop' | 'merge' | 'if' };
@@ -57,10 +71,15 @@ export class RegionEmitter extends IrEmitter {
   private readonly lifted = new Map<BasicBlock, LiftedBlock>();
   private labels: Label[] = [];
   private space!: AddressSpace;
+  /** Where exits are counted; undefined: the region shall not be made anew for them. */
+  private sites: ExitSites | undefined;
   /** State reads not yet emitted, of the block at hand. */
   private pending: number[] = [];
   /** The FLAGS_WRITE that holds now and has not been put into the locals; 0: the locals are right. */
   private flags = 0;
+  /** The local of each register that the region uses. */
+  private readonly gprLocal = new Uint32Array(16);
+  private readonly xmmLocal = new Uint32Array(16);
   private used = 0;
   private xmmUsed = 0;
   private written = 0;
@@ -82,17 +101,19 @@ export class RegionEmitter extends IrEmitter {
   }
 
   /** @returns the function's body. */
-  emit(order: BasicBlock[], lifted: LiftedBlock[], space: AddressSpace): Uint8Array {
+  emit(order: BasicBlock[], lifted: LiftedBlock[], space: AddressSpace, sites: ExitSites | undefined): Uint8Array {
     const { out, locals } = this;
     this.space = space;
+    this.sites = sites;
     this.lifted.clear();
     for (const l of lifted) this.lifted.set(l.block, l);
     locals.clear();
-    for (let i = 0; i < 16; i++) locals.add(op.T_I64);
-    for (let i = 0; i < 16; i++) locals.add(op.T_V128);
-    for (const type of [op.T_I32, op.T_I64, op.T_I64, op.T_I64, op.T_I64, op.T_I32, op.T_I32, op.T_I32, op.T_I64])
-      locals.add(type);
+    for (const type of FIXED_LOCALS) locals.add(type);
     this.census(lifted);
+    for (let n = 0; n < 16; n++) {
+      if (this.used & (1 << n)) this.gprLocal[n] = locals.add(op.T_I64);
+      if (this.xmmUsed & (1 << n)) this.xmmLocal[n] = locals.add(op.T_V128);
+    }
     out.reset();
     this.load();
     this.labels = [{ block: undefined, kind: 'exit' }];
@@ -137,11 +158,11 @@ export class RegionEmitter extends IrEmitter {
     for (let n = 0; n < 16; n++) {
       if (this.used & (1 << n)) {
         out.loadField(state.gprOffset(n), 8);
-        out.localSet(GPR_LOCALS + n);
+        out.localSet(this.gprLocal[n]);
       }
       if (this.xmmUsed & (1 << n)) {
         out.loadField(state.S_XMM + n * 16, 16);
-        out.localSet(XMM_LOCALS + n);
+        out.localSet(this.xmmLocal[n]);
       }
     }
     out.loadField(state.S_CC_OP, 4);
@@ -165,8 +186,8 @@ export class RegionEmitter extends IrEmitter {
       out.storeSized(offset, size);
     };
     for (let n = 0; n < 16; n++) {
-      if (this.written & (1 << n)) field(state.gprOffset(n), GPR_LOCALS + n, 8);
-      if (this.xmmWritten & (1 << n)) field(state.S_XMM + n * 16, XMM_LOCALS + n, 16);
+      if (this.written & (1 << n)) field(state.gprOffset(n), this.gprLocal[n], 8);
+      if (this.xmmWritten & (1 << n)) field(state.S_XMM + n * 16, this.xmmLocal[n], 16);
     }
     field(state.S_CC_OP, CC_OP, 4);
     field(state.S_CC_A, CC_A, 8);
@@ -197,12 +218,17 @@ export class RegionEmitter extends IrEmitter {
   /** Emits `block` inside one labelled block for each merge point that it dominates, the latest outermost. */
   private within(block: BasicBlock, merges: BasicBlock[], i: number): void {
     const { out } = this;
-    if (i === merges.length) {
-      this.block(block);
-      return;
-    }
     out.byte(wasm.BLOCK);
     out.byte(wasm.VOID);
+    if (i === merges.length) {
+      // Exits are gathered block by block: one merge of them all would cost optimising compilers dearly.
+      this.labels.push({ block: undefined, kind: 'exit' });
+      this.block(block);
+      this.labels.pop();
+      out.byte(wasm.END);
+      out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
+      return;
+    }
     this.labels.push({ block: merges[i], kind: 'merge' });
     this.within(block, merges, i + 1);
     this.labels.pop();
@@ -244,6 +270,10 @@ export class RegionEmitter extends IrEmitter {
   // --- blocks ---------------------------------------------------------------------------------------------------------
 
   private block(block: BasicBlock): void {
+    if (block.end === END_SWITCH) {
+      this.switch(block);
+      return;
+    }
     const { ir, out } = this;
     const { starts, end, steps } = this.lifted.get(block)!;
     const first = starts[0];
@@ -304,7 +334,102 @@ export class RegionEmitter extends IrEmitter {
   private go(block: BasicBlock, i: number): void {
     const successor = block.successors[i];
     if (successor !== undefined) this.edge(block, successor);
-    else this.leave(block.targets[i * 2], block.targets[i * 2 + 1], EXIT_STOP);
+    else {
+      const [low, high] = block.targets.slice(i * 2);
+      const site = block.cold[i] ? (this.sites?.cold(low) ?? 0) : 0;
+      if (site === 0) this.leave(low, high, EXIT_STOP);
+      else {
+        this.out.i64Const(low, high);
+        this.out.localSet(RIP);
+        this.exitCounted(site);
+      }
+    }
+  }
+
+  /** Leaves for RIP, counted at a site. */
+  private exitCounted(site: number): void {
+    const { out } = this;
+    out.i32Const(site);
+    out.i32Const(EXIT_GROW);
+    out.i32Const(EXIT_STOP);
+    out.i32Const(site);
+    out.loadSized(state.SITE_COUNT, 4);
+    out.i32Const(1);
+    out.byte(op.I32_ADD);
+    out.localTee(CODE);
+    // On the stack: site, EXIT_GROW, EXIT_STOP, count.
+    out.byte(op.I32_EQZ);
+    out.byte(wasm.SELECT_OP);
+    out.localGet(CODE);
+    out.localSet(COUNT);
+    out.localSet(CODE);
+    out.localGet(COUNT);
+    out.storeSized(state.SITE_COUNT, 4);
+    out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
+  }
+
+  /** Leaves an indirect jump whose target, in RIP, is none that was known: notes it. */
+  private exitIndirect(address: number): void {
+    const { out } = this;
+    const site = this.sites?.indirect(address) ?? 0;
+    if (site === 0) {
+      this.exit(EXIT_STOP);
+      return;
+    }
+    this.hashOfRip(HASH_FACTOR, HASH_SHIFT);
+    out.i32Const(2);
+    out.byte(op.I32_SHL);
+    out.localGet(RIP);
+    out.memory(wasm.I64_STORE32, site + state.SITE_TARGETS);
+    this.exitCounted(site);
+  }
+
+  /** i32 on the stack: the upper bits of the product of RIP's low half and `factor`. */
+  private hashOfRip(factor: number, shift: number): void {
+    const { out } = this;
+    out.localGet(RIP);
+    out.byte(op.I32_WRAP_I64);
+    out.i32Const(factor);
+    out.byte(op.I32_MUL);
+    out.i32Const(shift);
+    out.byte(op.I32_SHR_U);
+  }
+
+  /** Goes where RIP says, by a hash that has no collisions among the targets. */
+  private switch(block: BasicBlock): void {
+    const { out } = this;
+    if (block.loopHead || block.order === 0) {
+      out.localGet(BUDGET);
+      out.i32Const(0);
+      out.byte(op.I32_LT_S);
+      this.open();
+      this.exit(EXIT_BUDGET);
+      this.close();
+    }
+    const arms = block.successors.flatMap((target, i) => (target === undefined ? [] : [i]));
+    const { factor, shift, slots } = perfectHash(arms.map((i) => block.targets[i * 2]));
+    for (let i = 0; i <= arms.length; i++) this.openBlock();
+    this.hashOfRip(factor, shift);
+    out.byte(wasm.BR_TABLE);
+    out.u32(slots.length);
+    for (const slot of slots) out.u32(slot);
+    out.u32(arms.length);
+    for (let i = 0; i < arms.length; i++) {
+      this.close();
+      out.localGet(RIP);
+      out.i64Const(block.targets[arms[i] * 2], block.targets[arms[i] * 2 + 1]);
+      out.byte(op.I64_NE);
+      out.branch(wasm.BR_IF, arms.length - 1 - i);
+      this.edge(block, block.successors[arms[i]]!);
+    }
+    this.close();
+    this.exitIndirect(block.ripLow);
+  }
+
+  private openBlock(): void {
+    this.out.byte(wasm.BLOCK);
+    this.out.byte(wasm.VOID);
+    this.labels.push({ block: undefined, kind: 'if' });
   }
 
   private open(): void {
@@ -451,7 +576,7 @@ export class RegionEmitter extends IrEmitter {
     const imm2 = ir.imm2[n];
     switch (ir.op[n]) {
       case op.GPR_READ: {
-        const local = GPR_LOCALS + ((imm - state.S_GPR) >> 3);
+        const local = this.gprLocal[(imm - state.S_GPR) >> 3];
         out.localGet(local);
         if (imm & 7) {
           out.i64Const(8, 0);
@@ -466,7 +591,7 @@ export class RegionEmitter extends IrEmitter {
         break;
       }
       case op.XMM_READ:
-        out.localGet(XMM_LOCALS + ((imm - state.S_XMM) >> 4));
+        out.localGet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
         break;
       case op.FIELD_READ:
         if (imm === state.S_CC_A) out.localGet(CC_A);
@@ -554,7 +679,7 @@ export class RegionEmitter extends IrEmitter {
       case op.XMM_WRITE:
         this.value(ir.a[n]);
         this.settle((m) => ir.op[m] === op.XMM_READ && ir.imm[m] === imm, n);
-        out.localSet(XMM_LOCALS + ((imm - state.S_XMM) >> 4));
+        out.localSet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
         break;
       case op.FIELD_WRITE:
         out.i32Const(0);
@@ -593,6 +718,10 @@ export class RegionEmitter extends IrEmitter {
         this.value(ir.b[n]);
         this.callHelper(HELPER_PORT_OUT, TYPE_PORT_OUT);
         this.mayStop = true;
+        break;
+      case op.BULK_COPY:
+      case op.BULK_FILL:
+        this.bulk(n);
         break;
       case op.SLOW_IF:
         this.value(ir.a[n]);
@@ -639,12 +768,33 @@ export class RegionEmitter extends IrEmitter {
       this.exit(EXIT_STOP);
       this.close();
       this.edge(block, block.successors[0]);
-    } else this.exit(EXIT_STOP);
+    } else if (block.end === END_INDIRECT && block.into !== undefined) this.indirect(block);
+    else this.exit(EXIT_STOP);
+  }
+
+  /** Goes on at RIP, the target of an indirect jump, if that is a target that was seen. */
+  private indirect(block: BasicBlock): void {
+    const { out } = this;
+    if (block.viaSwitch !== undefined && block.successors[0] !== undefined) {
+      this.edge(block, block.viaSwitch);
+      return;
+    }
+    for (let i = 0; i < block.targets.length; i += 2) {
+      const target = block.successors[i / 2];
+      if (target === undefined) continue;
+      out.localGet(RIP);
+      out.i64Const(block.targets[i], block.targets[i + 1]);
+      out.byte(op.I64_EQ);
+      this.open();
+      this.edge(block, target);
+      this.close();
+    }
+    this.exitIndirect(this.insnLow);
   }
 
   private writeGpr(n: number, register: number, high: number, bytes: number): void {
     const { ir, out } = this;
-    const local = GPR_LOCALS + register;
+    const local = this.gprLocal[register];
     if (bytes === 8) this.value(ir.a[n]);
     else if (bytes === 4) {
       this.value(ir.a[n]);
@@ -689,10 +839,7 @@ export class RegionEmitter extends IrEmitter {
         // A page that holds translated code takes the slow path; looked up only for addresses inside the window.
         this.sideExitIf(EXIT_SIDE);
         out.localGet(ADDRESS);
-        out.i64Const(12, 0);
-        out.byte(op.I64_SHR_U);
-        out.byte(op.I32_WRAP_I64);
-        out.loadSized(state.S_PAGE_FLAGS, 1);
+        this.pageFlags();
       }
       this.sideExitIf(EXIT_SIDE);
       return;
@@ -749,6 +896,65 @@ export class RegionEmitter extends IrEmitter {
     out.localGet(value);
     out.storeSized(state.RAM_BASE, size);
     this.locals.release(value);
+  }
+
+  /** Copies or fills a piece of memory (direct mode only); side-exits unless all of it is plain RAM without code. */
+  private bulk(n: number): void {
+    const { ir, out, locals } = this;
+    const copy = ir.op[n] === op.BULK_COPY;
+    const length = this.inLocal(ir.c[n]);
+    const to = this.inLocal(ir.a[n]);
+    const source = this.inLocal(ir.b[n]);
+    for (const address of copy ? [to, source] : [to]) {
+      out.localGet(address);
+      out.i64Const(this.space.directLow, 0);
+      out.byte(op.I64_SUB);
+      out.i64Const(this.space.directLength, 0);
+      out.localGet(length);
+      out.byte(op.I64_SUB);
+      out.byte(op.I64_GT_U);
+      this.sideExitIf(EXIT_SIDE);
+    }
+    // BULK_MOST bytes lie in two pages at most.
+    out.localGet(to);
+    this.pageFlags();
+    out.localGet(to);
+    out.localGet(length);
+    out.byte(op.I64_ADD);
+    this.pageFlags();
+    out.byte(op.I32_OR);
+    this.sideExitIf(EXIT_SIDE);
+    const host = (address: number) => {
+      out.localGet(address);
+      out.byte(op.I32_WRAP_I64);
+      out.i32Const(state.RAM_BASE);
+      out.byte(op.I32_ADD);
+    };
+    host(to);
+    if (copy) host(source);
+    else out.localGet(source);
+    out.localGet(length);
+    out.byte(op.I32_WRAP_I64);
+    if (copy) out.memoryCopy();
+    else out.memoryFill();
+    for (const local of [length, to, source]) locals.release(local);
+  }
+
+  /** Value of a node in a local of its own. */
+  private inLocal(node: number): number {
+    this.value(node);
+    const local = this.locals.take(this.ir.type[node]);
+    this.out.localSet(local);
+    return local;
+  }
+
+  /** Replaces the address on the stack, which must be in the direct window, by its page's flags. */
+  private pageFlags(): void {
+    const { out } = this;
+    out.i64Const(12, 0);
+    out.byte(op.I64_SHR_U);
+    out.byte(op.I32_WRAP_I64);
+    out.loadSized(state.S_PAGE_FLAGS, 1);
   }
 
   // --- stepping in place ----------------------------------------------------------------------------------------------

@@ -91,6 +91,9 @@ function lookup(out: wasm.Encoder): void {
   out.byte(op.I32_NE);
   out.byte(wasm.IF);
   out.byte(wasm.VOID);
+  out.i32Const(0);
+  out.localGet(ENTRY);
+  out.storeSized(state.S_EXIT_ENTRY, 4);
   out.localGet(CODE);
   out.byte(wasm.RETURN);
   out.byte(wasm.END);

@@ -179,6 +179,21 @@ export class Encoder {
     else this.memory(STORE_OP[size], offset);
   }
 
+  /** memory.copy: destination, source and length are on the stack. */
+  memoryCopy(): void {
+    this.byte(0xfc);
+    this.u32(10);
+    this.byte(0);
+    this.byte(0);
+  }
+
+  /** memory.fill: destination, byte and length are on the stack. */
+  memoryFill(): void {
+    this.byte(0xfc);
+    this.u32(11);
+    this.byte(0);
+  }
+
   private grow(more: number): void {
     const bigger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more + 65536));
     bigger.set(this.bytes);
