@@ -1,7 +1,7 @@
 /**
  * Throughput of the built-in user network, with this machine's kernel as the guest (see LinuxGuest for what it needs):
  *
- *   npx esbuild bench/user-net.ts --bundle --platform=node --format=esm | node --input-type=module - [megabytes]
+ *   node scripts/run.mjs bench/user-net.ts [megabytes]
  *
  * Half of the time goes into the TAP interface, which a real guest does not have; so these are lower bounds.
  */

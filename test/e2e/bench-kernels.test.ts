@@ -7,7 +7,7 @@ import { guest, run } from './tsvmm.ts';
 /** Checksums by kernel. */
 async function checksums(image: string, ...accelerator: string[]): Promise<Record<string, string>> {
   const { status, stdout, stderr } = await run(
-    ['-kernel', guest(image), '-m', '64M', '-nographic', '-nic', 'none', '-append', 'scale=1', ...accelerator],
+    ['-kernel', guest(image), '-m', '64M', '-nographic', '-nic', 'none', '-append', 'scale=1 warm=1', ...accelerator],
     { timeout: 100_000 },
   );
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });

@@ -1,0 +1,92 @@
+/** What this project wants to reach beside QEMU's TCG, and whether it does. */
+
+import type { PartName } from './arguments.ts';
+import { ratioTo } from './ratios.ts';
+import type { Row } from './samples.ts';
+import { geometricMean, median } from './statistics.ts';
+
+interface Bar {
+  readonly what: string;
+  readonly part: PartName;
+  readonly must: number;
+  readonly aim: number;
+  /** Is it reached at or above the number, or at or below? */
+  readonly better: 'higher' | 'lower';
+  /** The figure from the rows that belong to it; NaN when there is none. */
+  readonly figure: (rows: readonly Row[]) => number;
+  /** Rows, by name. Each subject is judged by itself, unless `all`. */
+  readonly row: string;
+  readonly all?: boolean;
+}
+
+const ratio = (rows: readonly Row[]) => ratioTo(rows[0], 'tsvmm')?.median ?? Number.NaN;
+const ratios = (rows: readonly Row[]) => rows.map((row) => ratioTo(row, 'tsvmm')?.median ?? Number.NaN);
+
+export const BARS: readonly Bar[] = [
+  {
+    what: 'kernels, geometric mean of speed',
+    part: 'kernels',
+    row: 'speed',
+    all: true,
+    must: 1.7,
+    aim: 2.4,
+    better: 'higher',
+    figure: (rows) => geometricMean(ratios(rows)),
+  },
+  {
+    what: 'slowest single kernel',
+    part: 'kernels',
+    row: 'speed',
+    all: true,
+    must: 0.8,
+    aim: 1.2,
+    better: 'higher',
+    figure: (rows) => Math.min(...ratios(rows).filter((value) => !Number.isNaN(value))),
+  },
+  ...bar('boot', 'exec to first HTTP 200', 'lower', 0.5, 0.3),
+  ...bar('serving', 'keep-alive, 16 connections', 'higher', 1.3, 2),
+  ...bar('serving', 'keep-alive, 1 connection', 'higher', 1.3, 2),
+  ...bar('serving', '1 MiB files', 'higher', 2, 5),
+  ...bar('cpu', 'exec to exit', 'lower', 0.6, 0.4),
+  ...bar('memory', 'RSS after load', 'lower', 1.3, 0.9),
+  {
+    what: 'CPU of one idle guest, % of a core',
+    part: 'memory',
+    row: 'CPU of one idle guest',
+    must: 1,
+    aim: 0.2,
+    better: 'lower',
+    figure: (rows) => median(rows[0].samples.tsvmm ?? []),
+  },
+];
+
+/** A ratio of one row. */
+function bar(part: PartName, row: string, better: 'higher' | 'lower', must: number, aim: number): readonly Bar[] {
+  return [{ what: row, part, row, must, aim, better, figure: ratio }];
+}
+
+export interface Verdict {
+  readonly what: string;
+  readonly subject: string;
+  readonly figure: number;
+  readonly must: number;
+  readonly aim: number;
+  readonly better: 'higher' | 'lower';
+  readonly reached: 'aim' | 'must' | 'no';
+}
+
+/** @returns a verdict for each bar and subject for which there is a figure */
+export function judge(part: PartName, rows: readonly Row[]): Verdict[] {
+  return BARS.filter((bar) => bar.part === part).flatMap((bar) => {
+    const its = rows.filter((row) => row.name === bar.row);
+    const groups = bar.all ? [its] : its.map((row) => [row]);
+    return groups.flatMap((group) => {
+      const figure = group.length > 0 ? bar.figure(group) : Number.NaN;
+      if (!Number.isFinite(figure)) return [];
+      const reaches = (wanted: number) => (bar.better === 'higher' ? figure >= wanted : figure <= wanted);
+      const { what, must, aim, better } = bar;
+      const reached = reaches(aim) ? 'aim' : reaches(must) ? 'must' : 'no';
+      return [{ what, subject: bar.all ? '' : group[0].subject, figure, must, aim, better, reached } as const];
+    });
+  });
+}

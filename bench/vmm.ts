@@ -1,0 +1,79 @@
+/** The monitors that are compared: how each is started, and whether it is there. */
+
+import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
+
+export const VMM_NAMES = ['tsvmm', 'qemu', 'js', 'off', 'v86'] as const;
+export type VmmName = (typeof VMM_NAMES)[number];
+
+/** As tables and charts name them. */
+export const VMM_TITLES: Record<VmmName, string> = {
+  tsvmm: 'tsvmm',
+  qemu: 'QEMU TCG',
+  js: 'tsvmm jit=js',
+  off: 'tsvmm jit=off',
+  v86: 'v86 (32-bit build)',
+};
+
+/** Whom the others are compared with. */
+export const BASE: VmmName = 'qemu';
+
+/** Options of tsvmm for each of its ways to run code. */
+const ACCELERATORS: Partial<Record<VmmName, string>> = { tsvmm: 'tcg', js: 'tcg,jit=js', off: 'tcg,jit=off' };
+
+const TSVMM = 'bin/tsvmm';
+const V86_RUNNER = 'bench/v86-runner.mjs';
+
+/** What is run, in terms that every monitor has. */
+export interface GuestSpec {
+  readonly kernel: string;
+  readonly memory: string;
+  readonly append: string;
+  readonly initrd?: string | undefined;
+  readonly tap?: { readonly name: string; readonly mac: string } | undefined;
+}
+
+/**
+ * The console is on standard output and firmware keeps silent there; nothing is emulated that the guest does not need.
+ * @returns program and arguments
+ */
+export function commandLine(vmm: VmmName, guest: GuestSpec, qemu: string): string[] {
+  if (vmm === 'v86') {
+    return [process.execPath, V86_RUNNER, guest.kernel, guest.memory, guest.append];
+  }
+  const words = vmm === 'qemu' ? [qemu, '-accel', 'tcg'] : [TSVMM, '-accel', ACCELERATORS[vmm]!];
+  words.push('-m', guest.memory, '-display', 'none', '-vga', 'none', '-serial', 'stdio', '-monitor', 'none');
+  words.push('-no-reboot', '-kernel', guest.kernel, '-append', guest.append);
+  if (guest.initrd !== undefined) {
+    words.push('-initrd', guest.initrd);
+  }
+  if (guest.tap === undefined) {
+    words.push('-nic', 'none');
+  } else {
+    words.push('-netdev', `tap,id=net0,ifname=${guest.tap.name},script=no,downscript=no`);
+    words.push('-device', `virtio-net-pci,netdev=net0,mac=${guest.tap.mac}`);
+  }
+  return words;
+}
+
+/** @returns what a program prints about its version, first line; undefined when it cannot be run */
+function firstLineOf(command: string, ...args: string[]): string | undefined {
+  const { status, stdout } = spawnSync(command, args, { encoding: 'utf8' });
+  return status === 0 ? stdout.split('\n')[0].trim() : undefined;
+}
+
+/** @returns its version; undefined when it cannot be run here */
+export function versionOf(vmm: VmmName, qemu: string): string | undefined {
+  switch (vmm) {
+    case 'qemu':
+      return firstLineOf(qemu, '-version');
+    case 'v86':
+      try {
+        return `v86 ${createRequire(`${process.cwd()}/package.json`)('v86/package.json').version}`;
+      } catch {
+        return undefined;
+      }
+    default:
+      return firstLineOf(TSVMM, '-accel', ACCELERATORS[vmm]!, '-version');
+  }
+}
