@@ -35,11 +35,12 @@ add_us() {
   if grep -q 'containerd\.runtimes\.urunc\]' "$config.new"; then
     fail "$config has a runtime urunc already; remove it first"
   fi
-  header='version = 2'
-  version=2
   if [ -s "$config.new" ]; then
-    header=
     version=$(sed -n '/^version *=/{s/[^0-9]*\([0-9]*\).*/\1/p;q;}' "$config.new")
+    echo "$begin" >>"$config.new"
+  else
+    version=2
+    printf '%s\nversion = 2\n' "$begin" >>"$config.new"
   fi
   case $version in
     2) plugin=io.containerd.grpc.v1.cri ;;
@@ -47,8 +48,6 @@ add_us() {
     *) fail "$config is of version ${version:-1}; run 'containerd config migrate' first" ;;
   esac
   cat >>"$config.new" <<EOF
-$begin
-$header
 [plugins."$plugin".containerd.runtimes.urunc]
   runtime_type = "io.containerd.urunc.v2"
   container_annotations = ["com.urunc.unikernel.*"]
