@@ -208,7 +208,5 @@ test('what cannot be had is named', () => {
   expect(() => boardOf('-drive file=/no/such,if=virtio')).toThrow(
     new UserError('-drive file=/no/such: could not open the image: no such file or directory'),
   );
-  expect(() => boardOf('-device vhost-vsock-pci,guest-cid=3')).toThrow(
-    '-device vhost-vsock-pci: not supported yet',
-  );
+  expect(() => boardOf('-device vhost-vsock-pci,guest-cid=3')).toThrow('-device vhost-vsock-pci: not supported yet');
 });
