@@ -18,16 +18,16 @@ import { CORE_TYPES, FIRST_REGION, TYPE_REGION } from '../wasm/core-types.ts';
 import { assembleModule, Encoder } from '../wasm/encoder.ts';
 import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
 import { type BasicBlock, type CodeSource, ControlFlow, type Reach } from './control-flow.ts';
+import { RegionEmitter } from './region-emitter.ts';
+import type { AddressSpace } from './region-memory.ts';
 import {
-  type AddressSpace,
   HELPER_FLAGS,
   HELPER_PORT_IN,
   HELPER_PORT_OUT,
   HELPER_STEP,
   HELPER_TABLE_SIZE,
   type LiftedBlock,
-  RegionEmitter,
-} from './region-emitter.ts';
+} from './region-state.ts';
 import { ExitSites } from './sites.ts';
 import { structure } from './structure.ts';
 

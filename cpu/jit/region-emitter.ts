@@ -7,98 +7,52 @@
  */
 import { EXIT_BUDGET, EXIT_GROW, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP, HELPER_JUMP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
-import type { Lifter } from '../lift/lifter.ts';
 import * as state from '../state.ts';
-import { TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_REGION, TYPE_RUN } from '../wasm/core-types.ts';
-import { IrEmitter, isStateRead, LocalPool } from '../wasm/emitter.ts';
+import { TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_RUN } from '../wasm/core-types.ts';
+import { isStateRead } from '../wasm/emitter.ts';
 import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_INDIRECT, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
 import { perfectHash } from './perfect-hash.ts';
+import { type AddressSpace, RegionMemory } from './region-memory.ts';
+import {
+  AT,
+  BUDGET,
+  CODE,
+  COUNT,
+  HELPER_PORT_IN,
+  HELPER_PORT_OUT,
+  HELPER_STEP,
+  type LiftedBlock,
+  RIP,
+} from './region-state.ts';
 import { type ExitSites, HASH_FACTOR, HASH_SHIFT } from './sites.ts';
 
-/** Entries of the helper table that regions import. */
-export const HELPER_STEP = 0;
-export const HELPER_FLAGS = 1;
-export const HELPER_PORT_IN = 2;
-export const HELPER_PORT_OUT = 3;
-export const HELPER_TABLE_SIZE = 8;
-
-/** IR of one block: a range of nodes, with the start of each instruction. */
-export interface LiftedBlock {
-  block: BasicBlock;
-  /** First node of each instruction, and the end of the last one. */
-  starts: number[];
-  end: number;
-  /** Record of instruction i for its helper; 0: its IR does it. */
-  steps: number[];
-}
-
-/** How memory is reached. */
-export interface AddressSpace {
-  /** Direct mode: addresses from `low` for `length` bytes are RAM 1:1. 0: by the TLB. */
-  directLow: number;
-  directLength: number;
-}
-
-/** The locals that every region has. */
-const CC_OP = 0;
-const CC_A = 1;
-const CC_B = 2;
-const CC_RES = 3;
-const RIP = 4;
-const BUDGET = 5;
-const CODE = 6;
-const ENTRY = 7;
-const ADDRESS = 8;
-const COUNT = 9;
-const FIXED_LOCALS = [
-  op.T_I32,
-  op.T_I64,
-  op.T_I64,
-  op.T_I64,
-  op.T_I64,
-  op.T_I32,
-  op.T_I32,
-  op.T_I32,
-  op.T_I64,
-  op.T_I32,
-];
-
 /** Labels of enclosing constructs, innermost last. */
-type Label = { block: BasicBlock | undefined; kind: 'exit' | 'loop' | 'merge' | 'if' };
+type Label = { block: BasicBlock | undefined; kind: 'exit' | 'side' | 'loop' | 'merge' | 'if' };
 
-export class RegionEmitter extends IrEmitter {
+/**
+ * A side exit in AT: how many bytes into the block the instruction is, whether the interpreter does it because that is
+ * faster (EXIT_INTERPRET) and not because of a memory access (EXIT_SIDE), and how many of the block's instructions have
+ * not run.
+ */
+const AT_OFFSET_MASK = 0xffff;
+const AT_INTERPRET_SHIFT = 16;
+const AT_REMAINING_SHIFT = 17;
+
+export class RegionEmitter extends RegionMemory {
   private readonly lifted = new Map<BasicBlock, LiftedBlock>();
   private labels: Label[] = [];
-  private space!: AddressSpace;
   /** Where exits are counted; undefined: the region shall not be made anew for them. */
   private sites: ExitSites | undefined;
-  /** State reads not yet emitted, of the block at hand. */
-  private pending: number[] = [];
-  /** The FLAGS_WRITE that holds now and has not been put into the locals; 0: the locals are right. */
-  private flags = 0;
-  /** The local of each register that the region uses. */
-  private readonly gprLocal = new Uint32Array(16);
-  private readonly xmmLocal = new Uint32Array(16);
-  private used = 0;
-  private xmmUsed = 0;
-  private written = 0;
-  private xmmWritten = 0;
   /** Of the instruction at hand: its address and the instructions of its block that come with and after it. */
   private insnLow = 0;
   private insnHigh = 0;
   private remaining = 0;
-  private readonly stubLocals = new Map<number, number>();
-  /** Address node of the instruction at hand that was checked for writing; 0: none. */
-  private writable = 0;
-  /** The node being emitted: state reads before it see the state as it was. */
-  private position = 0;
+  private blockLow = 0;
+  /** What AT holds; 0: unknown. */
+  private at = 0;
   /** Did the instruction at hand let a device have a say? */
   private mayStop = false;
-
-  constructor(lifter: Lifter, out: wasm.Encoder) {
-    super(lifter.ir, out, new LocalPool());
-  }
 
   /** @returns the function's body. */
   emit(order: BasicBlock[], lifted: LiftedBlock[], space: AddressSpace, sites: ExitSites | undefined): Uint8Array {
@@ -107,13 +61,7 @@ export class RegionEmitter extends IrEmitter {
     this.sites = sites;
     this.lifted.clear();
     for (const l of lifted) this.lifted.set(l.block, l);
-    locals.clear();
-    for (const type of FIXED_LOCALS) locals.add(type);
-    this.census(lifted);
-    for (let n = 0; n < 16; n++) {
-      if (this.used & (1 << n)) this.gprLocal[n] = locals.add(op.T_I64);
-      if (this.xmmUsed & (1 << n)) this.xmmLocal[n] = locals.add(op.T_V128);
-    }
+    this.declareLocals(lifted);
     out.reset();
     this.load();
     this.labels = [{ block: undefined, kind: 'exit' }];
@@ -128,73 +76,6 @@ export class RegionEmitter extends IrEmitter {
     locals.declare(body, 0);
     body.raw(out.written());
     return body.written();
-  }
-
-  /** Which registers the region reads or writes. */
-  private census(lifted: LiftedBlock[]): void {
-    const { ir } = this;
-    this.used = 0;
-    this.xmmUsed = 0;
-    this.written = 0;
-    this.xmmWritten = 0;
-    for (const { starts, end } of lifted)
-      for (let n = starts[0]; n < end; n++) {
-        const opcode = ir.op[n];
-        if (opcode === op.GPR_READ || opcode === op.GPR_WRITE) {
-          const bit = 1 << ((ir.imm[n] - state.S_GPR) >> 3);
-          this.used |= bit;
-          if (opcode === op.GPR_WRITE) this.written |= bit;
-        } else if (opcode === op.XMM_READ || opcode === op.XMM_WRITE) {
-          const bit = 1 << ((ir.imm[n] - state.S_XMM) >> 4);
-          this.xmmUsed |= bit;
-          if (opcode === op.XMM_WRITE) this.xmmWritten |= bit;
-        }
-      }
-  }
-
-  /** Loads registers, flags and budget from the state. */
-  private load(): void {
-    const { out } = this;
-    for (let n = 0; n < 16; n++) {
-      if (this.used & (1 << n)) {
-        out.loadField(state.gprOffset(n), 8);
-        out.localSet(this.gprLocal[n]);
-      }
-      if (this.xmmUsed & (1 << n)) {
-        out.loadField(state.S_XMM + n * 16, 16);
-        out.localSet(this.xmmLocal[n]);
-      }
-    }
-    out.loadField(state.S_CC_OP, 4);
-    out.localSet(CC_OP);
-    out.loadField(state.S_CC_A, 8);
-    out.localSet(CC_A);
-    out.loadField(state.S_CC_B, 8);
-    out.localSet(CC_B);
-    out.loadField(state.S_CC_RES, 8);
-    out.localSet(CC_RES);
-    out.loadField(state.S_BUDGET, 4);
-    out.localSet(BUDGET);
-  }
-
-  /** Writes everything back. */
-  private spill(): void {
-    const { out } = this;
-    const field = (offset: number, local: number, size: number) => {
-      out.i32Const(0);
-      out.localGet(local);
-      out.storeSized(offset, size);
-    };
-    for (let n = 0; n < 16; n++) {
-      if (this.written & (1 << n)) field(state.gprOffset(n), this.gprLocal[n], 8);
-      if (this.xmmWritten & (1 << n)) field(state.S_XMM + n * 16, this.xmmLocal[n], 16);
-    }
-    field(state.S_CC_OP, CC_OP, 4);
-    field(state.S_CC_A, CC_A, 8);
-    field(state.S_CC_B, CC_B, 8);
-    field(state.S_CC_RES, CC_RES, 8);
-    field(state.S_RIP, RIP, 8);
-    field(state.S_BUDGET, BUDGET, 4);
   }
 
   // --- structure ------------------------------------------------------------------------------------------------------
@@ -223,7 +104,7 @@ export class RegionEmitter extends IrEmitter {
     if (i === merges.length) {
       // Exits are gathered block by block: one merge of them all would cost optimising compilers dearly.
       this.labels.push({ block: undefined, kind: 'exit' });
-      this.block(block);
+      this.sideExits(block);
       this.labels.pop();
       out.byte(wasm.END);
       out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
@@ -267,6 +148,41 @@ export class RegionEmitter extends IrEmitter {
     out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
   }
 
+  /** Emits `block`, and where its side exits come together: with RIP, budget and code as AT says. */
+  private sideExits(block: BasicBlock): void {
+    const { out } = this;
+    out.byte(wasm.BLOCK);
+    out.byte(wasm.VOID);
+    this.labels.push({ block: undefined, kind: 'side' });
+    this.block(block);
+    this.labels.pop();
+    out.byte(wasm.END);
+    const field = (shift: number, mask: number) => {
+      out.localGet(AT);
+      if (shift !== 0) {
+        out.i32Const(shift);
+        out.byte(op.I32_SHR_U);
+      }
+      if (mask !== -1) {
+        out.i32Const(mask);
+        out.byte(op.I32_AND);
+      }
+    };
+    out.i64Const(block.ripLow, block.ripHigh);
+    field(0, AT_OFFSET_MASK);
+    out.byte(op.I64_EXTEND_I32_U);
+    out.byte(op.I64_ADD);
+    out.localSet(RIP);
+    out.localGet(BUDGET);
+    field(AT_REMAINING_SHIFT, -1);
+    out.byte(op.I32_ADD);
+    out.localSet(BUDGET);
+    out.i32Const(EXIT_SIDE);
+    field(AT_INTERPRET_SHIFT, 1);
+    out.byte(op.I32_SUB);
+    out.localSet(CODE);
+  }
+
   // --- blocks ---------------------------------------------------------------------------------------------------------
 
   private block(block: BasicBlock): void {
@@ -275,12 +191,16 @@ export class RegionEmitter extends IrEmitter {
       return;
     }
     const { ir, out } = this;
-    const { starts, end, steps } = this.lifted.get(block)!;
+    const lifted = this.lifted.get(block)!;
+    const { starts, end, steps } = lifted;
     const first = starts[0];
     this.countUses(first, end);
     this.pending = [];
     this.flags = 0;
     for (let n = first; n < end; n++) if (isStateRead(ir.op[n])) this.pending.push(n);
+    this.beginMemory(lifted);
+    this.at = 0;
+    this.blockLow = block.ripLow;
     const count = block.instructions.length;
     out.localGet(BUDGET);
     out.i32Const(count);
@@ -299,7 +219,7 @@ export class RegionEmitter extends IrEmitter {
       this.insnHigh = block.ripHigh;
       this.remaining = count - i;
       this.position = starts[i];
-      this.writable = 0;
+      this.beginInstruction();
       if (steps[i] !== 0) this.step(steps[i], i + 1 < count ? block.instructions[i + 1] : block.endLow, block.ripHigh);
       else {
         const last = i + 1 < count ? starts[i + 1] : end;
@@ -443,76 +363,22 @@ export class RegionEmitter extends IrEmitter {
     this.labels.pop();
   }
 
-  /** With a condition on the stack: a side exit to the interpreter at the instruction at hand. */
-  private sideExitIf(code: number): void {
-    this.open();
-    this.coldFlags();
-    this.giveBack(this.remaining);
-    this.leave(this.insnLow, this.insnHigh, code);
-    this.close();
-  }
-
-  // --- flags ----------------------------------------------------------------------------------------------------------
-
-  /** Puts the flags that hold now into their locals, in the flow of the code. */
-  private commitFlags(): void {
-    if (this.flags === 0) return;
-    const { ir, out } = this;
-    const n = this.flags;
-    const nodes = [ir.a[n], ir.b[n], ir.c[n]];
-    for (const node of nodes) if (node !== 0) this.value(node);
-    this.settle(isFlagRead(ir), this.position);
-    for (let i = 2; i >= 0; i--) if (nodes[i] !== 0) out.localSet(CC_A + i);
-    out.i32Const(ir.imm[n]);
-    out.localSet(CC_OP);
-    this.flags = 0;
-  }
-
-  /** The same in a cold exit: leaves what is known of values as it is. */
-  private coldFlags(): void {
-    if (this.flags === 0) return;
-    const { ir, out } = this;
-    const n = this.flags;
-    this.stubLocals.clear();
-    const nodes = [ir.a[n], ir.b[n], ir.c[n]];
-    for (const node of nodes) if (node !== 0) this.coldValue(node);
-    for (let i = 2; i >= 0; i--) if (nodes[i] !== 0) out.localSet(CC_A + i);
-    out.i32Const(ir.imm[n]);
-    out.localSet(CC_OP);
-    for (const local of this.stubLocals.values()) this.locals.release(local);
-  }
-
-  /** Value of a node in a cold exit: computed again rather than kept. */
-  private coldValue(n: number): void {
-    const { ir, out } = this;
-    const kept = this.local[n] >= 0 ? this.local[n] : this.stubLocals.get(n);
-    if (kept !== undefined) {
-      out.localGet(kept);
-      return;
-    }
-    if (ir.op[n] === op.CONST) {
-      if (ir.type[n] === op.T_I64) out.i64Const(ir.imm[n], ir.imm2[n]);
-      else out.i32Const(ir.imm[n]);
-      return;
-    }
-    if (isStateRead(ir.op[n])) {
-      this.read(n);
-      return;
-    }
-    for (const operand of [ir.a[n], ir.b[n], ir.c[n]]) if (operand !== 0) this.coldValue(operand);
-    this.opcode(n);
-    const local = this.locals.take(ir.type[n]);
-    this.stubLocals.set(n, local);
-    out.localTee(local);
-  }
-
-  private callHelper(helper: number, type: number): void {
+  protected sideExitIf(code: number): void {
     const { out } = this;
-    out.i32Const(helper);
-    out.byte(wasm.CALL_INDIRECT);
-    out.u32(type);
-    out.u32(0);
+    // The flags as of before the instruction.
+    this.commitFlags();
+    const interpret = code === EXIT_INTERPRET ? 1 : 0;
+    const at =
+      (this.insnLow - this.blockLow) | (interpret << AT_INTERPRET_SHIFT) | (this.remaining << AT_REMAINING_SHIFT);
+    if (at !== this.at) {
+      out.i32Const(at);
+      out.localSet(AT);
+      this.at = at;
+    }
+    out.branch(wasm.BR_IF, this.depthOf(undefined, 'side'));
   }
+
+  // --- ports ----------------------------------------------------------------------------------------------------------
 
   /** Lets devices see the budget as of behind the instruction at hand, as they may cut it short. */
   private storeBudget(): void {
@@ -528,13 +394,13 @@ export class RegionEmitter extends IrEmitter {
   private stopIfAsked(low: number, high: number): void {
     const { out } = this;
     this.mayStop = false;
+    this.commitFlags();
     out.loadField(state.S_BUDGET, 4);
     out.i32Const(0);
     out.byte(op.I32_LT_S);
     out.loadField(state.S_STALE, 4);
     out.byte(op.I32_OR);
     this.open();
-    this.coldFlags();
     // What is asked for stands in the state, and the exit writes the local there.
     out.loadField(state.S_BUDGET, 4);
     out.localSet(BUDGET);
@@ -545,124 +411,7 @@ export class RegionEmitter extends IrEmitter {
     this.close();
   }
 
-  /** Gives up one use of node `n` that will not be made. */
-  private release(n: number): void {
-    if (n === 0) return;
-    const { ir } = this;
-    if (--this.uses[n] > 0) return;
-    if (this.local[n] >= 0) this.drop(n);
-    else if (!isStateRead(ir.op[n]) && !this.isRoot(ir.op[n])) {
-      this.release(ir.a[n]);
-      this.release(ir.b[n]);
-      this.release(ir.c[n]);
-    }
-  }
-
   // --- reads and roots ------------------------------------------------------------------------------------------------
-
-  /** Saves the wanted reads among `pending` that `conflicts` names and that come before node `before`. */
-  private settle(conflicts: (n: number) => boolean, before: number): void {
-    let kept = 0;
-    for (const n of this.pending) {
-      if (this.uses[n] > 0 && n < before && conflicts(n)) this.settleNode(n);
-      else if (this.uses[n] > 0) this.pending[kept++] = n;
-    }
-    this.pending.length = kept;
-  }
-
-  protected read(n: number): void {
-    const { ir, out } = this;
-    const imm = ir.imm[n];
-    const imm2 = ir.imm2[n];
-    switch (ir.op[n]) {
-      case op.GPR_READ: {
-        const local = this.gprLocal[(imm - state.S_GPR) >> 3];
-        out.localGet(local);
-        if (imm & 7) {
-          out.i64Const(8, 0);
-          out.byte(op.I64_SHR_U);
-        }
-        if (imm2 === 8) break;
-        out.byte(op.I32_WRAP_I64);
-        if (imm2 < 4) {
-          out.i32Const(imm2 === 1 ? 0xff : 0xffff);
-          out.byte(op.I32_AND);
-        }
-        break;
-      }
-      case op.XMM_READ:
-        out.localGet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
-        break;
-      case op.FIELD_READ:
-        if (imm === state.S_CC_A) out.localGet(CC_A);
-        else if (imm === state.S_CC_B) out.localGet(CC_B);
-        else if (imm === state.S_CC_RES) out.localGet(CC_RES);
-        else out.loadField(imm + (imm2 >> 8), imm2 & 0xff);
-        break;
-      case op.FLAGS_READ:
-        this.callFlags();
-        out.i32Const(imm);
-        out.byte(op.I32_AND);
-        break;
-      case op.FLAGS_CONDITION:
-        this.conditionOfLocals(imm);
-        break;
-      default:
-        throw new Error(`no region code for read 0x${ir.op[n].toString(16)}`);
-    }
-  }
-
-  /** i32 on the stack: all flags of the locals' lazy flags, whatever their kind. */
-  private callFlags(): void {
-    const { out } = this;
-    const field = (offset: number, local: number, size: number) => {
-      out.i32Const(0);
-      out.localGet(local);
-      out.storeSized(offset, size);
-    };
-    field(state.S_CC_OP, CC_OP, 4);
-    field(state.S_CC_A, CC_A, 8);
-    field(state.S_CC_B, CC_B, 8);
-    field(state.S_CC_RES, CC_RES, 8);
-    this.callHelper(HELPER_FLAGS, TYPE_REGION);
-  }
-
-  /** i32 0/1 on the stack: condition `cc` of flags of unknown kind. */
-  private conditionOfLocals(cc: number): void {
-    const { out } = this;
-    const local = this.locals.take(op.T_I32);
-    this.callFlags();
-    out.localSet(local);
-    const bit = (position: number) => {
-      out.localGet(local);
-      out.i32Const(position);
-      out.byte(op.I32_SHR_U);
-    };
-    const POSITIONS = [11, 0, 6, -1, 7, 2];
-    const test = cc >> 1;
-    if (test === 3) {
-      bit(0);
-      bit(6);
-      out.byte(op.I32_OR);
-    } else if (test >= 6) {
-      bit(7);
-      bit(11);
-      out.byte(op.I32_XOR);
-      if (test === 7) {
-        bit(6);
-        out.byte(op.I32_OR);
-      }
-    } else bit(POSITIONS[test]);
-    out.i32Const(1);
-    out.byte(op.I32_AND);
-    if (cc & 1) out.byte(op.I32_EQZ);
-    this.locals.release(local);
-  }
-
-  /** FLAGS_MERGE has done its work in FlagTracker: a FLAGS_WRITE stands beside it. */
-  protected override isRoot(opcode: number): boolean {
-    return opcode !== op.FLAGS_MERGE && super.isRoot(opcode);
-  }
 
   protected root(): void {
     throw new Error('regions emit roots by block');
@@ -677,26 +426,14 @@ export class RegionEmitter extends IrEmitter {
         this.writeGpr(n, (imm - state.S_GPR) >> 3, imm & 7, imm2);
         break;
       case op.XMM_WRITE:
-        this.value(ir.a[n]);
-        this.settle((m) => ir.op[m] === op.XMM_READ && ir.imm[m] === imm, n);
-        out.localSet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
+        this.writeXmm(n);
         break;
       case op.FIELD_WRITE:
-        out.i32Const(0);
-        this.value(ir.a[n]);
-        this.settle((m) => ir.op[m] === op.FIELD_READ, n);
-        out.storeSized(imm, imm2);
+        this.writeField(n);
         break;
-      case op.FLAGS_WRITE: {
-        const old = this.flags;
-        this.flags = n;
-        if (old !== 0) {
-          this.release(ir.a[old]);
-          this.release(ir.b[old]);
-          this.release(ir.c[old]);
-        }
+      case op.FLAGS_WRITE:
+        this.writeFlags(n);
         break;
-      }
       case op.LOAD:
         this.loadMemory(n);
         break;
@@ -792,171 +529,6 @@ export class RegionEmitter extends IrEmitter {
     this.exitIndirect(this.insnLow);
   }
 
-  private writeGpr(n: number, register: number, high: number, bytes: number): void {
-    const { ir, out } = this;
-    const local = this.gprLocal[register];
-    if (bytes === 8) this.value(ir.a[n]);
-    else if (bytes === 4) {
-      this.value(ir.a[n]);
-      out.byte(op.I64_EXTEND_I32_U);
-    } else {
-      const shift = high !== 0 ? 8 : 0;
-      this.value(ir.a[n]);
-      out.byte(op.I64_EXTEND_I32_U);
-      if (shift !== 0) {
-        out.i64Const(8, 0);
-        out.byte(op.I64_SHL);
-      }
-      out.localGet(local);
-      const mask = bytes === 1 ? 0xff << shift : 0xffff;
-      out.i64Const(~mask, -1);
-      out.byte(op.I64_AND);
-      out.byte(op.I64_OR);
-    }
-    this.settle((m) => ir.op[m] === op.GPR_READ && (ir.imm[m] - state.S_GPR) >> 3 === register, n);
-    out.localSet(local);
-  }
-
-  // --- memory ---------------------------------------------------------------------------------------------------------
-
-  /** Leaves the address in ADDRESS and, in TLB mode, the host's distance in ENTRY; side-exits when it is not simple. */
-  private check(node: number, size: number, write: boolean): void {
-    const { out, space } = this;
-    this.value(node);
-    if (node === this.writable) {
-      // The load of this read-modify-write checked for the store too.
-      out.localSet(ADDRESS);
-      return;
-    }
-    out.localTee(ADDRESS);
-    this.writable = write ? node : 0;
-    if (space.directLength !== 0) {
-      out.i64Const(space.directLow, 0);
-      out.byte(op.I64_SUB);
-      out.i64Const((space.directLength - size + 1) | 0, 0);
-      out.byte(op.I64_GE_U);
-      if (write) {
-        // A page that holds translated code takes the slow path; looked up only for addresses inside the window.
-        this.sideExitIf(EXIT_SIDE);
-        out.localGet(ADDRESS);
-        this.pageFlags();
-      }
-      this.sideExitIf(EXIT_SIDE);
-      return;
-    }
-    out.i64Const(7, 0);
-    out.byte(op.I64_SHR_U);
-    out.byte(op.I32_WRAP_I64);
-    out.i32Const((state.TLB_ENTRIES - 1) * state.TLB_STRIDE);
-    out.byte(op.I32_AND);
-    out.loadField(state.S_TLB_BASE, 4);
-    out.byte(op.I32_ADD);
-    out.localTee(ENTRY);
-    out.loadSized(write ? state.TLB_WRITE : state.TLB_READ, 8);
-    out.localGet(ADDRESS);
-    if (size > 1) {
-      out.i64Const(size - 1, 0);
-      out.byte(op.I64_ADD);
-    }
-    out.i64Const(-state.PAGE_SIZE, -1);
-    out.byte(op.I64_AND);
-    out.byte(op.I64_NE);
-    this.sideExitIf(EXIT_SIDE);
-  }
-
-  private host(): void {
-    const { out } = this;
-    out.localGet(ADDRESS);
-    out.byte(op.I32_WRAP_I64);
-    if (this.space.directLength === 0) {
-      out.localGet(ENTRY);
-      out.loadSized(state.TLB_ADDEND, 4);
-      out.byte(op.I32_ADD);
-    }
-  }
-
-  private loadMemory(n: number): void {
-    const { ir, out } = this;
-    const size = ir.imm2[n];
-    this.check(ir.a[n], size, ir.imm[n] !== 0);
-    this.host();
-    out.loadSized(state.RAM_BASE, size);
-    this.keep(n);
-  }
-
-  private storeMemory(n: number): void {
-    const { ir, out } = this;
-    const size = ir.imm2[n];
-    // The value first: it may use the shared locals.
-    const value = this.locals.take(ir.type[ir.b[n]]);
-    this.value(ir.b[n]);
-    out.localSet(value);
-    this.check(ir.a[n], size, true);
-    this.host();
-    out.localGet(value);
-    out.storeSized(state.RAM_BASE, size);
-    this.locals.release(value);
-  }
-
-  /** Copies or fills a piece of memory (direct mode only); side-exits unless all of it is plain RAM without code. */
-  private bulk(n: number): void {
-    const { ir, out, locals } = this;
-    const copy = ir.op[n] === op.BULK_COPY;
-    const length = this.inLocal(ir.c[n]);
-    const to = this.inLocal(ir.a[n]);
-    const source = this.inLocal(ir.b[n]);
-    for (const address of copy ? [to, source] : [to]) {
-      out.localGet(address);
-      out.i64Const(this.space.directLow, 0);
-      out.byte(op.I64_SUB);
-      out.i64Const(this.space.directLength, 0);
-      out.localGet(length);
-      out.byte(op.I64_SUB);
-      out.byte(op.I64_GT_U);
-      this.sideExitIf(EXIT_SIDE);
-    }
-    // BULK_MOST bytes lie in two pages at most.
-    out.localGet(to);
-    this.pageFlags();
-    out.localGet(to);
-    out.localGet(length);
-    out.byte(op.I64_ADD);
-    this.pageFlags();
-    out.byte(op.I32_OR);
-    this.sideExitIf(EXIT_SIDE);
-    const host = (address: number) => {
-      out.localGet(address);
-      out.byte(op.I32_WRAP_I64);
-      out.i32Const(state.RAM_BASE);
-      out.byte(op.I32_ADD);
-    };
-    host(to);
-    if (copy) host(source);
-    else out.localGet(source);
-    out.localGet(length);
-    out.byte(op.I32_WRAP_I64);
-    if (copy) out.memoryCopy();
-    else out.memoryFill();
-    for (const local of [length, to, source]) locals.release(local);
-  }
-
-  /** Value of a node in a local of its own. */
-  private inLocal(node: number): number {
-    this.value(node);
-    const local = this.locals.take(this.ir.type[node]);
-    this.out.localSet(local);
-    return local;
-  }
-
-  /** Replaces the address on the stack, which must be in the direct window, by its page's flags. */
-  private pageFlags(): void {
-    const { out } = this;
-    out.i64Const(12, 0);
-    out.byte(op.I64_SHR_U);
-    out.byte(op.I32_WRAP_I64);
-    out.loadSized(state.S_PAGE_FLAGS, 1);
-  }
-
   // --- stepping in place ----------------------------------------------------------------------------------------------
 
   /** Has an instruction's helper execute it: everything goes to the state and comes back. */
@@ -1012,11 +584,4 @@ export class RegionEmitter extends IrEmitter {
       out.localSet(BUDGET);
     }
   }
-}
-
-function isFlagRead(ir: { op: Uint16Array; imm: Int32Array }): (n: number) => boolean {
-  return (n) =>
-    ir.op[n] === op.FLAGS_READ ||
-    ir.op[n] === op.FLAGS_CONDITION ||
-    (ir.op[n] === op.FIELD_READ && ir.imm[n] >= state.S_CC_A && ir.imm[n] <= state.S_CC_RES);
 }

@@ -109,7 +109,7 @@ export class Emulator implements Executor {
     this.name = name;
     core ??= new WebAssembly.Module(buildCoreModule());
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core, hotThreshold },
+      { ramSize: RAM_SIZE, core, hotThreshold, batch: 1 },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },

@@ -1,0 +1,263 @@
+/**
+ * How a region reaches guest memory (Design §4). *Direct*: RAM is mapped 1:1 in a window of addresses, so that an access
+ * is one comparison; accesses of a block that are at fixed distances from each other (address-groups.ts) share it.
+ * *Paged*: each access looks its page up in the software TLB. Whatever is not plain RAM leaves by a side exit, and so
+ * does a store to a page that holds translated code.
+ */
+import { EXIT_SIDE } from '../exits.ts';
+import * as op from '../ir/ops.ts';
+import * as state from '../state.ts';
+import { type AddressGroup, AddressGroups, ROOT_ABSOLUTE } from './address-groups.ts';
+import { ADDRESS, ENTRY, type LiftedBlock, RegionState } from './region-state.ts';
+
+/** How memory is reached. */
+export interface AddressSpace {
+  /** Direct mode: addresses from `low` for `length` bytes are RAM 1:1. 0: by the TLB. */
+  directLow: number;
+  directLength: number;
+}
+
+export abstract class RegionMemory extends RegionState {
+  protected space!: AddressSpace;
+  private readonly groups = new AddressGroups(this.ir);
+  /** Paged mode: address node of the instruction at hand that was checked for writing; 0: none. */
+  private writable = 0;
+
+  /** With a condition on the stack: leaves the instruction at hand to the interpreter if it holds. */
+  protected abstract sideExitIf(code: number): void;
+
+  /** Prepares the accesses of a block. */
+  protected beginMemory(lifted: LiftedBlock): void {
+    if (this.isDirect) this.groups.find(lifted);
+  }
+
+  protected beginInstruction(): void {
+    this.writable = 0;
+  }
+
+  private get isDirect(): boolean {
+    return this.space.directLength !== 0;
+  }
+
+  protected loadMemory(n: number): void {
+    const { ir, out } = this;
+    const size = ir.imm2[n];
+    const offset = this.locate(n, size, ir.imm[n] !== 0);
+    out.loadSized(state.RAM_BASE + offset, size);
+    this.keep(n);
+  }
+
+  protected storeMemory(n: number): void {
+    const { ir, out } = this;
+    const size = ir.imm2[n];
+    // The value first: it may use the shared locals.
+    const value = this.locals.take(ir.type[ir.b[n]]);
+    this.value(ir.b[n]);
+    out.localSet(value);
+    const offset = this.locate(n, size, true);
+    out.localGet(value);
+    out.storeSized(state.RAM_BASE + offset, size);
+    this.locals.release(value);
+  }
+
+  /** Puts the place of an access in RAM on the stack, but for an offset. @returns the offset */
+  private locate(n: number, size: number, write: boolean): number {
+    if (this.isDirect) return this.locateDirect(n, size, write);
+    this.locatePaged(this.ir.a[n], size, write);
+    return 0;
+  }
+
+  // --- direct mode ----------------------------------------------------------------------------------------------------
+
+  private locateDirect(n: number, size: number, write: boolean): number {
+    const { ir, out, groups } = this;
+    const node = ir.a[n];
+    const group = groups.of(n);
+    const offset = groups.offsetOf(node);
+    if (group.root === ROOT_ABSOLUTE) return this.locateAbsolute(node, offset, size, write);
+    if (group.checked && (!write || group.checkedForStores)) {
+      const displacement = groups.foldable(node);
+      if (displacement < 0 || this.uses[node] > 1) {
+        this.value(node);
+        out.byte(op.I32_WRAP_I64);
+        return 0;
+      }
+      // The displacement goes into the access itself: the base is in the window too.
+      this.uses[node] = 0;
+      this.value(ir.op[node] === op.GPR_READ ? node : ir.a[node]);
+      out.byte(op.I32_WRAP_I64);
+      return displacement;
+    }
+    this.value(node);
+    out.localSet(ADDRESS);
+    if (!group.checked) this.checkWindow(group, offset);
+    if (write && !group.checkedForStores) this.checkPages(group, offset);
+    out.localGet(ADDRESS);
+    out.byte(op.I32_WRAP_I64);
+    return 0;
+  }
+
+  /** Side-exits unless all of a group, of which ADDRESS is the one at `offset`, is in the window. */
+  private checkWindow(group: AddressGroup, offset: number): void {
+    const { out, space } = this;
+    group.checked = true;
+    const distance = group.least - offset - space.directLow;
+    out.localGet(ADDRESS);
+    if (distance !== 0) {
+      out.i64Const(distance | 0, distance < 0 ? -1 : 0);
+      out.byte(op.I64_ADD);
+    }
+    out.i64Const((space.directLength - (group.end - group.least) + 1) | 0, 0);
+    out.byte(op.I64_GE_U);
+    this.sideExitIf(EXIT_SIDE);
+  }
+
+  /** Side-exits if a page that a group stores to has code; a group lies in two pages at most. */
+  private checkPages(group: AddressGroup, offset: number): void {
+    const { out } = this;
+    group.checkedForStores = true;
+    const page = (at: number) => {
+      out.localGet(ADDRESS);
+      out.byte(op.I32_WRAP_I64);
+      if (at !== offset) {
+        out.i32Const(at - offset);
+        out.byte(op.I32_ADD);
+      }
+      out.i32Const(12);
+      out.byte(op.I32_SHR_U);
+      out.loadSized(state.S_PAGE_FLAGS, 1);
+    };
+    page(group.leastStored);
+    if (group.endStored - group.leastStored > 1) {
+      page(group.endStored - 1);
+      out.byte(op.I32_OR);
+    }
+    this.sideExitIf(EXIT_SIDE);
+  }
+
+  private locateAbsolute(node: number, address: number, size: number, write: boolean): number {
+    const { out, space } = this;
+    this.value(node);
+    out.byte(op.I32_WRAP_I64);
+    const inside = address >= space.directLow && address + size <= space.directLow + space.directLength;
+    if (!inside) {
+      out.i32Const(1);
+      this.sideExitIf(EXIT_SIDE);
+    } else if (write) {
+      const page = (at: number) => {
+        out.i32Const(at >>> 12);
+        out.loadSized(state.S_PAGE_FLAGS, 1);
+      };
+      page(address);
+      if ((address + size - 1) >>> 12 !== address >>> 12) {
+        page(address + size - 1);
+        out.byte(op.I32_OR);
+      }
+      this.sideExitIf(EXIT_SIDE);
+    }
+    return 0;
+  }
+
+  // --- paged mode -----------------------------------------------------------------------------------------------------
+
+  private locatePaged(node: number, size: number, write: boolean): void {
+    const { out } = this;
+    this.value(node);
+    // The load of a read-modify-write checks for the store too.
+    if (node === this.writable) out.localSet(ADDRESS);
+    else {
+      out.localTee(ADDRESS);
+      this.writable = write ? node : 0;
+      this.probe(size, write);
+    }
+    out.localGet(ADDRESS);
+    out.byte(op.I32_WRAP_I64);
+    out.localGet(ENTRY);
+    out.loadSized(state.TLB_ADDEND, 4);
+    out.byte(op.I32_ADD);
+  }
+
+  /** Looks the address on the stack, also in ADDRESS, up in the TLB: leaves its entry in ENTRY. */
+  private probe(size: number, write: boolean): void {
+    const { out } = this;
+    out.i64Const(7, 0);
+    out.byte(op.I64_SHR_U);
+    out.byte(op.I32_WRAP_I64);
+    out.i32Const((state.TLB_ENTRIES - 1) * state.TLB_STRIDE);
+    out.byte(op.I32_AND);
+    out.loadField(state.S_TLB_BASE, 4);
+    out.byte(op.I32_ADD);
+    out.localTee(ENTRY);
+    out.loadSized(write ? state.TLB_WRITE : state.TLB_READ, 8);
+    out.localGet(ADDRESS);
+    if (size > 1) {
+      out.i64Const(size - 1, 0);
+      out.byte(op.I64_ADD);
+    }
+    out.i64Const(-state.PAGE_SIZE, -1);
+    out.byte(op.I64_AND);
+    out.byte(op.I64_NE);
+    this.sideExitIf(EXIT_SIDE);
+  }
+
+  // --- pieces of memory -----------------------------------------------------------------------------------------------
+
+  /** Copies or fills a piece of memory (direct mode only); side-exits unless all of it is plain RAM without code. */
+  protected bulk(n: number): void {
+    const { ir, out, locals } = this;
+    const copy = ir.op[n] === op.BULK_COPY;
+    const length = this.inLocal(ir.c[n]);
+    const to = this.inLocal(ir.a[n]);
+    const source = this.inLocal(ir.b[n]);
+    for (const address of copy ? [to, source] : [to]) {
+      out.localGet(address);
+      out.i64Const(this.space.directLow, 0);
+      out.byte(op.I64_SUB);
+      out.i64Const(this.space.directLength, 0);
+      out.localGet(length);
+      out.byte(op.I64_SUB);
+      out.byte(op.I64_GT_U);
+      this.sideExitIf(EXIT_SIDE);
+    }
+    // BULK_MOST bytes lie in two pages at most.
+    out.localGet(to);
+    this.pageFlags();
+    out.localGet(to);
+    out.localGet(length);
+    out.byte(op.I64_ADD);
+    this.pageFlags();
+    out.byte(op.I32_OR);
+    this.sideExitIf(EXIT_SIDE);
+    const host = (address: number) => {
+      out.localGet(address);
+      out.byte(op.I32_WRAP_I64);
+      out.i32Const(state.RAM_BASE);
+      out.byte(op.I32_ADD);
+    };
+    host(to);
+    if (copy) host(source);
+    else out.localGet(source);
+    out.localGet(length);
+    out.byte(op.I32_WRAP_I64);
+    if (copy) out.memoryCopy();
+    else out.memoryFill();
+    for (const local of [length, to, source]) locals.release(local);
+  }
+
+  /** Value of a node in a local of its own. */
+  private inLocal(node: number): number {
+    this.value(node);
+    const local = this.locals.take(this.ir.type[node]);
+    this.out.localSet(local);
+    return local;
+  }
+
+  /** Replaces the address on the stack, which must be in the direct window, by its page's flags. */
+  private pageFlags(): void {
+    const { out } = this;
+    out.i64Const(12, 0);
+    out.byte(op.I64_SHR_U);
+    out.byte(op.I32_WRAP_I64);
+    out.loadSized(state.S_PAGE_FLAGS, 1);
+  }
+}

@@ -1,0 +1,356 @@
+/**
+ * The state of the guest in a region: general and vector registers and the lazy flags live in locals, loaded where the
+ * region is entered and written back where it is left. Registers that the region does not use have no local.
+ */
+import * as op from '../ir/ops.ts';
+import type { Lifter } from '../lift/lifter.ts';
+import * as state from '../state.ts';
+import { TYPE_REGION } from '../wasm/core-types.ts';
+import { IrEmitter, isStateRead, LocalPool } from '../wasm/emitter.ts';
+import * as wasm from '../wasm/encoder.ts';
+import type { BasicBlock } from './control-flow.ts';
+
+/** Entries of the helper table that regions import. */
+export const HELPER_STEP = 0;
+export const HELPER_FLAGS = 1;
+export const HELPER_PORT_IN = 2;
+export const HELPER_PORT_OUT = 3;
+export const HELPER_TABLE_SIZE = 8;
+
+/** IR of one block: a range of nodes, with the start of each instruction. */
+export interface LiftedBlock {
+  block: BasicBlock;
+  /** First node of each instruction, and the end of the last one. */
+  starts: number[];
+  end: number;
+  /** Record of instruction i for its helper; 0: its IR does it. */
+  steps: number[];
+}
+
+/** The locals that every region has. */
+const CC_OP = 0;
+const CC_A = 1;
+const CC_B = 2;
+const CC_RES = 3;
+export const RIP = 4;
+export const BUDGET = 5;
+export const CODE = 6;
+export const ENTRY = 7;
+export const ADDRESS = 8;
+export const COUNT = 9;
+/** Where in its block a side exit is: AT_* fields. */
+export const AT = 10;
+const FIXED_LOCALS = [
+  op.T_I32,
+  op.T_I64,
+  op.T_I64,
+  op.T_I64,
+  op.T_I64,
+  op.T_I32,
+  op.T_I32,
+  op.T_I32,
+  op.T_I64,
+  op.T_I32,
+  op.T_I32,
+];
+
+export abstract class RegionState extends IrEmitter {
+  /** State reads not yet emitted, of the block at hand. */
+  protected pending: number[] = [];
+  /** The FLAGS_WRITE that holds now and has not been put into the locals; 0: the locals are right. */
+  protected flags = 0;
+  /** The local of each register that the region uses. */
+  private readonly gprLocal = new Uint32Array(16);
+  private readonly xmmLocal = new Uint32Array(16);
+  private used = 0;
+  private xmmUsed = 0;
+  private written = 0;
+  private xmmWritten = 0;
+  /** The node being emitted: state reads before it see the state as it was. */
+  protected position = 0;
+
+  constructor(lifter: Lifter, out: wasm.Encoder) {
+    super(lifter.ir, out, new LocalPool());
+  }
+
+  /** Makes the locals of a region. */
+  protected declareLocals(lifted: LiftedBlock[]): void {
+    const { locals } = this;
+    locals.clear();
+    for (const type of FIXED_LOCALS) locals.add(type);
+    this.census(lifted);
+    for (let n = 0; n < 16; n++) {
+      if (this.used & (1 << n)) this.gprLocal[n] = locals.add(op.T_I64);
+      if (this.xmmUsed & (1 << n)) this.xmmLocal[n] = locals.add(op.T_V128);
+    }
+  }
+
+  /** Which registers the region reads or writes. */
+  private census(lifted: LiftedBlock[]): void {
+    const { ir } = this;
+    this.used = 0;
+    this.xmmUsed = 0;
+    this.written = 0;
+    this.xmmWritten = 0;
+    for (const { starts, end } of lifted)
+      for (let n = starts[0]; n < end; n++) {
+        const opcode = ir.op[n];
+        if (opcode === op.GPR_READ || opcode === op.GPR_WRITE) {
+          const bit = 1 << ((ir.imm[n] - state.S_GPR) >> 3);
+          this.used |= bit;
+          if (opcode === op.GPR_WRITE) this.written |= bit;
+        } else if (opcode === op.XMM_READ || opcode === op.XMM_WRITE) {
+          const bit = 1 << ((ir.imm[n] - state.S_XMM) >> 4);
+          this.xmmUsed |= bit;
+          if (opcode === op.XMM_WRITE) this.xmmWritten |= bit;
+        }
+      }
+  }
+
+  /** Loads registers, flags and budget from the state. */
+  protected load(): void {
+    const { out } = this;
+    for (let n = 0; n < 16; n++) {
+      if (this.used & (1 << n)) {
+        out.loadField(state.gprOffset(n), 8);
+        out.localSet(this.gprLocal[n]);
+      }
+      if (this.xmmUsed & (1 << n)) {
+        out.loadField(state.S_XMM + n * 16, 16);
+        out.localSet(this.xmmLocal[n]);
+      }
+    }
+    out.loadField(state.S_CC_OP, 4);
+    out.localSet(CC_OP);
+    out.loadField(state.S_CC_A, 8);
+    out.localSet(CC_A);
+    out.loadField(state.S_CC_B, 8);
+    out.localSet(CC_B);
+    out.loadField(state.S_CC_RES, 8);
+    out.localSet(CC_RES);
+    out.loadField(state.S_BUDGET, 4);
+    out.localSet(BUDGET);
+  }
+
+  /** Writes everything back. */
+  protected spill(): void {
+    const { out } = this;
+    const field = (offset: number, local: number, size: number) => {
+      out.i32Const(0);
+      out.localGet(local);
+      out.storeSized(offset, size);
+    };
+    for (let n = 0; n < 16; n++) {
+      if (this.written & (1 << n)) field(state.gprOffset(n), this.gprLocal[n], 8);
+      if (this.xmmWritten & (1 << n)) field(state.S_XMM + n * 16, this.xmmLocal[n], 16);
+    }
+    field(state.S_CC_OP, CC_OP, 4);
+    field(state.S_CC_A, CC_A, 8);
+    field(state.S_CC_B, CC_B, 8);
+    field(state.S_CC_RES, CC_RES, 8);
+    field(state.S_RIP, RIP, 8);
+    field(state.S_BUDGET, BUDGET, 4);
+  }
+
+  // --- flags ---
+
+  /** Puts the flags that hold now into their locals, in the flow of the code. */
+  protected commitFlags(): void {
+    if (this.flags === 0) return;
+    const { ir, out } = this;
+    const n = this.flags;
+    const nodes = [ir.a[n], ir.b[n], ir.c[n]];
+    for (const node of nodes) if (node !== 0) this.value(node);
+    this.settle(isFlagRead(ir), this.position);
+    for (let i = 2; i >= 0; i--) if (nodes[i] !== 0) out.localSet(CC_A + i);
+    out.i32Const(ir.imm[n]);
+    out.localSet(CC_OP);
+    this.flags = 0;
+  }
+
+  /** Gives up one use of node `n` that will not be made. */
+  protected release(n: number): void {
+    if (n === 0) return;
+    const { ir } = this;
+    if (--this.uses[n] > 0) return;
+    if (this.local[n] >= 0) this.drop(n);
+    else if (!isStateRead(ir.op[n]) && !this.isRoot(ir.op[n])) {
+      this.release(ir.a[n]);
+      this.release(ir.b[n]);
+      this.release(ir.c[n]);
+    }
+  }
+
+  protected callHelper(helper: number, type: number): void {
+    const { out } = this;
+    out.i32Const(helper);
+    out.byte(wasm.CALL_INDIRECT);
+    out.u32(type);
+    out.u32(0);
+  }
+
+  // --- reads and writes ---
+
+  /** Saves the wanted reads among `pending` that `conflicts` names and that come before node `before`. */
+  protected settle(conflicts: (n: number) => boolean, before: number): void {
+    let kept = 0;
+    for (const n of this.pending) {
+      if (this.uses[n] > 0 && n < before && conflicts(n)) this.settleNode(n);
+      else if (this.uses[n] > 0) this.pending[kept++] = n;
+    }
+    this.pending.length = kept;
+  }
+
+  protected read(n: number): void {
+    const { ir, out } = this;
+    const imm = ir.imm[n];
+    const imm2 = ir.imm2[n];
+    switch (ir.op[n]) {
+      case op.GPR_READ: {
+        const local = this.gprLocal[(imm - state.S_GPR) >> 3];
+        out.localGet(local);
+        if (imm & 7) {
+          out.i64Const(8, 0);
+          out.byte(op.I64_SHR_U);
+        }
+        if (imm2 === 8) break;
+        out.byte(op.I32_WRAP_I64);
+        if (imm2 < 4) {
+          out.i32Const(imm2 === 1 ? 0xff : 0xffff);
+          out.byte(op.I32_AND);
+        }
+        break;
+      }
+      case op.XMM_READ:
+        out.localGet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
+        break;
+      case op.FIELD_READ:
+        if (imm === state.S_CC_A) out.localGet(CC_A);
+        else if (imm === state.S_CC_B) out.localGet(CC_B);
+        else if (imm === state.S_CC_RES) out.localGet(CC_RES);
+        else out.loadField(imm + (imm2 >> 8), imm2 & 0xff);
+        break;
+      case op.FLAGS_READ:
+        this.callFlags();
+        out.i32Const(imm);
+        out.byte(op.I32_AND);
+        break;
+      case op.FLAGS_CONDITION:
+        this.conditionOfLocals(imm);
+        break;
+      default:
+        throw new Error(`no region code for read 0x${ir.op[n].toString(16)}`);
+    }
+  }
+
+  /** i32 on the stack: all flags of the locals' lazy flags, whatever their kind. */
+  private callFlags(): void {
+    const { out } = this;
+    const field = (offset: number, local: number, size: number) => {
+      out.i32Const(0);
+      out.localGet(local);
+      out.storeSized(offset, size);
+    };
+    field(state.S_CC_OP, CC_OP, 4);
+    field(state.S_CC_A, CC_A, 8);
+    field(state.S_CC_B, CC_B, 8);
+    field(state.S_CC_RES, CC_RES, 8);
+    this.callHelper(HELPER_FLAGS, TYPE_REGION);
+  }
+
+  /** i32 0/1 on the stack: condition `cc` of flags of unknown kind. */
+  private conditionOfLocals(cc: number): void {
+    const { out } = this;
+    const local = this.locals.take(op.T_I32);
+    this.callFlags();
+    out.localSet(local);
+    const bit = (position: number) => {
+      out.localGet(local);
+      out.i32Const(position);
+      out.byte(op.I32_SHR_U);
+    };
+    const POSITIONS = [11, 0, 6, -1, 7, 2];
+    const test = cc >> 1;
+    if (test === 3) {
+      bit(0);
+      bit(6);
+      out.byte(op.I32_OR);
+    } else if (test >= 6) {
+      bit(7);
+      bit(11);
+      out.byte(op.I32_XOR);
+      if (test === 7) {
+        bit(6);
+        out.byte(op.I32_OR);
+      }
+    } else bit(POSITIONS[test]);
+    out.i32Const(1);
+    out.byte(op.I32_AND);
+    if (cc & 1) out.byte(op.I32_EQZ);
+    this.locals.release(local);
+  }
+
+  /** FLAGS_MERGE has done its work in FlagTracker: a FLAGS_WRITE stands beside it. */
+  protected override isRoot(opcode: number): boolean {
+    return opcode !== op.FLAGS_MERGE && super.isRoot(opcode);
+  }
+
+  protected writeXmm(n: number): void {
+    const { ir, out } = this;
+    const slot = ir.imm[n];
+    this.value(ir.a[n]);
+    this.settle((m) => ir.op[m] === op.XMM_READ && ir.imm[m] === slot, n);
+    out.localSet(this.xmmLocal[(slot - state.S_XMM) >> 4]);
+  }
+
+  protected writeField(n: number): void {
+    const { ir, out } = this;
+    out.i32Const(0);
+    this.value(ir.a[n]);
+    this.settle((m) => ir.op[m] === op.FIELD_READ, n);
+    out.storeSized(ir.imm[n], ir.imm2[n]);
+  }
+
+  /** Notes new flags; those before them, if nothing could have seen them, are forgotten. */
+  protected writeFlags(n: number): void {
+    const { ir } = this;
+    const old = this.flags;
+    this.flags = n;
+    if (old === 0) return;
+    this.release(ir.a[old]);
+    this.release(ir.b[old]);
+    this.release(ir.c[old]);
+  }
+
+  protected writeGpr(n: number, register: number, high: number, bytes: number): void {
+    const { ir, out } = this;
+    const local = this.gprLocal[register];
+    if (bytes === 8) this.value(ir.a[n]);
+    else if (bytes === 4) {
+      this.value(ir.a[n]);
+      out.byte(op.I64_EXTEND_I32_U);
+    } else {
+      const shift = high !== 0 ? 8 : 0;
+      this.value(ir.a[n]);
+      out.byte(op.I64_EXTEND_I32_U);
+      if (shift !== 0) {
+        out.i64Const(8, 0);
+        out.byte(op.I64_SHL);
+      }
+      out.localGet(local);
+      const mask = bytes === 1 ? 0xff << shift : 0xffff;
+      out.i64Const(~mask, -1);
+      out.byte(op.I64_AND);
+      out.byte(op.I64_OR);
+    }
+    this.settle((m) => ir.op[m] === op.GPR_READ && (ir.imm[m] - state.S_GPR) >> 3 === register, n);
+    out.localSet(local);
+  }
+}
+
+function isFlagRead(ir: { op: Uint16Array; imm: Int32Array }): (n: number) => boolean {
+  return (n) =>
+    ir.op[n] === op.FLAGS_READ ||
+    ir.op[n] === op.FLAGS_CONDITION ||
+    (ir.op[n] === op.FIELD_READ && ir.imm[n] >= state.S_CC_A && ir.imm[n] <= state.S_CC_RES);
+}
