@@ -47,13 +47,14 @@ cd "$tree"
   cp "$here/overlay/$file" "$file"
 done
 
-unformatted=$(gofmt -l pkg/unikontainers/hypervisors/tsvmm*.go)
+ours=(pkg/unikontainers/hypervisors cmd/urunc)
+unformatted=$(cd "$here/overlay" && gofmt -l .)
 if [[ -n $unformatted ]]; then
   echo "not formatted by gofmt: $unformatted" >&2
   exit 1
 fi
-go vet ./pkg/unikontainers/hypervisors
-go test -count=1 ./pkg/unikontainers/hypervisors
+go vet "${ours[@]/#/./}"
+go test -count=1 "${ours[@]/#/./}"
 
 # Static, as upstream's Makefile does: it re-executes itself in other mount namespaces.
 CGO_ENABLED=1 go build -tags 'netgo osusergo' \
