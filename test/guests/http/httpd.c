@@ -4,6 +4,7 @@
  * POST /sink       counts the body and takes its CRC-32; answers "<bytes> <crc as 8 hex digits>\n"
  * GET  /stats      counters, as JSON
  * GET  /quit       powers the machine off
+ * GET  /crash      makes a triple fault, without an answer
  * Bodies need a Content-Length. Connections persist, pipelined requests are answered in order.
  */
 #include "httpd.h"
@@ -159,6 +160,10 @@ static bool respond(struct connection *c) {
     c->keep_alive = false;
     c->quits = true;
     return answer_text(c, "200 OK", "powering off\n");
+  }
+  if (!strcmp(target, "/crash")) {
+    struct __attribute__((packed)) { uint16_t limit; reg base; } none = {0, 0};
+    __asm__ volatile("lidt %0; ud2" : : "m"(none));
   }
   return answer_text(c, "404 Not Found", "no such page\n");
 }

@@ -1,7 +1,7 @@
 /*
  * The HTTP unikernel: lwIP on virtio-net, one loop, HLT when idle.
- * Options: ip=ADDRESS/BITS gw=ADDRESS or ip=dhcp (the default), port=N, url=TEXT (what the banner says to open),
- * and those of virtio_net.c.
+ * Options: ip=ADDRESS/BITS gw=ADDRESS, or both as Unikraft reads them, netdev.ip=ADDRESS/BITS:GATEWAY:DNS, or ip=dhcp
+ * (the default); port=N, url=TEXT (what the banner says to open), and those of virtio_net.c.
  */
 #include "guest.h"
 #include "httpd.h"
@@ -49,9 +49,21 @@ static void turn(void) {
   if (sleep_ms) idle(sleep_ms < 54 ? sleep_ms * 1000 : 54000);
 }
 
+/* ADDRESS/BITS:GATEWAY:DNS; what is missing stays as it is. */
+static void split_at_colons(char *ip, char *gw, size_t size) {
+  while (*ip && *ip != ':') ip++;
+  if (!*ip) return;
+  *ip++ = 0;
+  size_t n = 0;
+  while (ip[n] && ip[n] != ':' && n < size - 1) n++;
+  memcpy(gw, ip, n);
+  gw[n] = 0;
+}
+
 static void configure_address(void) {
-  char ip[32] = "dhcp", gw[16] = "";
-  option("ip", ip, sizeof ip);
+  char ip[64] = "dhcp", gw[16] = "";
+  if (option("netdev.ip", ip, sizeof ip)) split_at_colons(ip, gw, sizeof gw);
+  else option("ip", ip, sizeof ip);
   option("gw", gw, sizeof gw);
   ip4_addr_t address = {0}, mask = {0}, gateway = {0};
   bool dhcp = !strcmp(ip, "dhcp");
