@@ -1,0 +1,126 @@
+/**
+ * Makes a host in the namespaces of run.sh: tsvmm and urunc installed where users install them, containerd and Docker
+ * started by hand.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { VERSION } from '../../../vmm/version.ts';
+import { guest, ROOT } from '../tsvmm.ts';
+import {
+  CONTAINERD_SOCKET,
+  configure,
+  DOCKER_EXEC_ROOT,
+  run,
+  succeed,
+  tryDocker,
+  URUNC_BUILD,
+  URUNC_CONFIG,
+  until,
+  WORK,
+} from './host.ts';
+
+const PACKAGE = `${ROOT}dist/tsvmm-${VERSION}-linux-x64.tar.gz`;
+
+/** Whatever the tests call, and who brings it. */
+const NEEDED: Readonly<Record<string, string>> = {
+  '/usr/bin/docker': 'apt-get install docker.io',
+  '/usr/sbin/dockerd': 'apt-get install docker.io',
+  '/usr/bin/containerd': 'apt-get install containerd',
+  '/usr/sbin/iptables': 'apt-get install iptables',
+  '/usr/bin/qemu-system-x86_64': 'apt-get install qemu-system-x86',
+  '/usr/lib/cni/bridge': 'apt-get install containernetworking-plugins',
+  '/dev/net/tun': 'the tun module of the kernel',
+  [`${URUNC_BUILD}/urunc`]: 'integrations/urunc/build.sh',
+  [`${URUNC_BUILD}/containerd-shim-urunc-v2`]: 'integrations/urunc/build.sh',
+  [PACKAGE]: 'npm run build && npm run build:addon && npm run package',
+  [guest('http.elf')]: 'npm run build:guests',
+};
+
+const daemons: ChildProcess[] = [];
+
+export async function setup(): Promise<void> {
+  const missing = Object.entries(NEEDED).filter(([path]) => !existsSync(path));
+  if (missing.length > 0) {
+    throw new Error(missing.map(([path, source]) => `${path} is missing: ${source}`).join('\n'));
+  }
+  if (existsSync('/sys/class/net/eth0')) {
+    throw new Error('this is the network of the machine itself: start the tests by test/e2e/urunc/run.sh');
+  }
+  rmSync(WORK, { recursive: true, force: true });
+  await layOver('/usr', async (upper) => {
+    mkdirSync(`${upper}/local/bin`, { recursive: true });
+    // The tarball's paths begin with usr/.
+    await succeed('tar', '-xzf', PACKAGE, '-C', upper, '--strip-components=1');
+    await succeed('cp', `${URUNC_BUILD}/urunc`, `${URUNC_BUILD}/containerd-shim-urunc-v2`, `${upper}/local/bin`);
+  });
+  await layOver('/etc', async () => {});
+  await succeed('mount', '-t', 'tmpfs', 'tmpfs', '/run');
+  mkdirSync('/run/c', { recursive: true });
+  mkdirSync(URUNC_CONFIG.replace(/\/[^/]*$/, ''), { recursive: true });
+  configure('');
+  await succeed('ip', 'link', 'set', 'lo', 'up');
+  writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
+  await startContainerd();
+  await startDocker();
+}
+
+export async function teardown(): Promise<void> {
+  for (const daemon of daemons.reverse()) {
+    daemon.kill('SIGTERM');
+  }
+}
+
+/** Puts an upper layer over a directory, in this mount namespace only. */
+async function layOver(directory: string, fill: (upper: string) => Promise<void>): Promise<void> {
+  const [upper, work] = [`${WORK}${directory}`, `${WORK}${directory}.work`];
+  mkdirSync(upper, { recursive: true });
+  mkdirSync(work, { recursive: true });
+  await fill(upper);
+  const options = `lowerdir=${directory},upperdir=${upper},workdir=${work}`;
+  await succeed('mount', '-t', 'overlay', '-o', options, 'overlay', directory);
+}
+
+function start(name: string, ...words: string[]): string {
+  const log = `${WORK}/${name}.log`;
+  const output = openSync(log, 'w');
+  daemons.push(spawn(name, words, { stdio: ['ignore', output, output] }));
+  return log;
+}
+
+async function startContainerd(): Promise<void> {
+  writeFileSync(
+    '/run/c/config.toml',
+    `version = 2
+root = "${WORK}/containerd"
+state = "/run/c/state"
+[grpc]
+address = "${CONTAINERD_SOCKET}"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "localhost/pause:1"
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "/etc/cni/net.d"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.urunc]
+runtime_type = "io.containerd.urunc.v2"
+`,
+  );
+  const log = start('containerd', '--config', '/run/c/config.toml');
+  await ready(log, () => run('ctr', '--address', CONTAINERD_SOCKET, 'version'));
+}
+
+async function startDocker(): Promise<void> {
+  const log = start(
+    'dockerd',
+    ...['--containerd', CONTAINERD_SOCKET, '--data-root', `${WORK}/docker`, '--exec-root', DOCKER_EXEC_ROOT],
+    ...['--pidfile', '/run/c/dockerd.pid', '--host', 'unix:///run/docker.sock'],
+    ...['--add-runtime', 'urunc=/usr/local/bin/urunc'],
+  );
+  await ready(log, () => tryDocker('version'));
+}
+
+async function ready(log: string, ask: () => Promise<{ readonly status: number | null }>): Promise<void> {
+  await until(log, ask, ({ status }) => status === 0).catch((error) => {
+    throw new Error(`${error.message}\n${readFileSync(log, 'utf8')}`);
+  });
+}
