@@ -5,6 +5,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { VERSION } from '../../../vmm/version.ts';
 import { guest, ROOT } from '../tsvmm.ts';
 import {
@@ -44,14 +45,14 @@ export async function setup(): Promise<void> {
   if (missing.length > 0) {
     throw new Error(missing.map(([path, source]) => `${path} is missing: ${source}`).join('\n'));
   }
-  if (existsSync('/sys/class/net/eth0')) {
+  if (Object.keys(networkInterfaces()).length > 0) {
     throw new Error('this is the network of the machine itself: start the tests by test/e2e/urunc/run.sh');
   }
   rmSync(WORK, { recursive: true, force: true });
   await layOver('/usr', async (upper) => {
     mkdirSync(`${upper}/local/bin`, { recursive: true });
-    // The tarball's paths begin with usr/.
-    await succeed('tar', '-xzf', PACKAGE, '-C', upper, '--strip-components=1');
+    // The tarball's paths begin with ./usr/.
+    await succeed('tar', '-xzf', PACKAGE, '-C', upper, '--strip-components=2');
     await succeed('cp', `${URUNC_BUILD}/urunc`, `${URUNC_BUILD}/containerd-shim-urunc-v2`, `${upper}/local/bin`);
   });
   await layOver('/etc', async () => {});
@@ -84,7 +85,9 @@ async function layOver(directory: string, fill: (upper: string) => Promise<void>
 function start(name: string, ...words: string[]): string {
   const log = `${WORK}/${name}.log`;
   const output = openSync(log, 'w');
-  daemons.push(spawn(name, words, { stdio: ['ignore', output, output] }));
+  // What a daemon's environment holds reaches every monitor; these would change how Node.js runs.
+  const env = { ...process.env, NODE_OPTIONS: '--inspect', NODE_EXTRA_CA_CERTS: '/nowhere' };
+  daemons.push(spawn(name, words, { stdio: ['ignore', output, output], env }));
   return log;
 }
 

@@ -67,7 +67,7 @@ func (t *Tsvmm) SupportsSharedfs(fsType string) bool {
 func (t *Tsvmm) Execve(args types.ExecArgs, ukernel types.Unikernel) error {
 	argv := append([]string{t.binaryPath}, tsvmmArguments(args, ukernel)...)
 	vmmLog.WithField("tsvmm command", argv).Debug("Ready to execve tsvmm")
-	err := syscall.Exec(t.binaryPath, argv, tsvmmEnvironment(args.Environment)) //nolint: gosec
+	err := syscall.Exec(t.binaryPath, argv, args.Environment) //nolint: gosec
 	return fmt.Errorf("cannot execute %s: %w", t.binaryPath, err)
 }
 
@@ -242,15 +242,4 @@ func tsvmmInitrd(args types.ExecArgs, ukernel types.Unikernel) string {
 // optionValue writes a comma twice, as QEMU's option grammar wants it inside a value.
 func optionValue(text string) string {
 	return strings.ReplaceAll(text, ",", ",,")
-}
-
-// tsvmmEnvironment leaves out what would change how Node.js runs: it is meant for other programs on the host.
-func tsvmmEnvironment(environment []string) []string {
-	kept := make([]string, 0, len(environment))
-	for _, variable := range environment {
-		if !strings.HasPrefix(variable, "NODE_") {
-			kept = append(kept, variable)
-		}
-	}
-	return kept
 }

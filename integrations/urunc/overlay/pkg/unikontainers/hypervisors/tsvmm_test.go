@@ -145,11 +145,6 @@ func TestTsvmm9p(t *testing.T) {
 	assert.Equal(t, "local,id=rootfs9p,security_model=none,path=/cntrRootfs", argumentOf(t, "-fsdev", args, &unikernels.Unikraft{}))
 }
 
-func TestTsvmmEnvironment(t *testing.T) {
-	assert.Equal(t, []string{"PATH=/bin", "X_NODE_OPTIONS=1"},
-		tsvmmEnvironment([]string{"NODE_OPTIONS=--inspect", "PATH=/bin", "NODE_EXTRA_CA_CERTS=/x", "X_NODE_OPTIONS=1"}))
-}
-
 func TestTsvmmExecveSaysWhatIsWrong(t *testing.T) {
 	err := (&Tsvmm{binaryPath: "/nowhere/tsvmm"}).Execve(types.ExecArgs{}, &unikernels.Unikraft{})
 	assert.EqualError(t, err, "cannot execute /nowhere/tsvmm: no such file or directory")
