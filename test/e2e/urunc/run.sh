@@ -7,5 +7,6 @@ if ((UID != 0)); then
   echo 'the urunc tests make namespaces, taps and containers: run them as root' >&2
   exit 1
 fi
+# The shell is process 1 there, and waits for whatever the others leave behind; hence no exec.
 exec unshare --mount --net --pid --fork --mount-proc --kill-child \
-  npx vitest run --config test/e2e/urunc/vitest.config.ts "$@"
+  bash -c 'npx vitest run --config test/e2e/urunc/vitest.config.ts "$@"; exit $?' bash "$@"

@@ -6,6 +6,7 @@ package hypervisors
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -35,12 +36,17 @@ type Tsvmm struct {
 }
 
 func init() {
-	factory := VMMFactory{
-		binary:     TsvmmBinary,
-		createFunc: func(_, binaryPath string) types.VMM { return &Tsvmm{binaryPath: binaryPath} },
-	}
+	factory := VMMFactory{binary: TsvmmBinary, createFunc: newTsvmm}
 	vmmFactories[TsvmmVmm] = factory
 	vmmFactories[TsvmmAlias] = factory
+}
+
+func newTsvmm(_, binaryPath string) types.VMM {
+	// urunc itself would only say "no such file or directory". Its standard error is the container's.
+	if _, err := os.Stat(binaryPath); err != nil {
+		fmt.Fprintln(os.Stderr, "tsvmm is not installed:", err)
+	}
+	return &Tsvmm{binaryPath: binaryPath}
 }
 
 // Ok is what urunc asks of every monitor; NewVMM has already found the binary.
@@ -65,6 +71,11 @@ func (t *Tsvmm) SupportsSharedfs(fsType string) bool {
 
 // Execve replaces this process by tsvmm.
 func (t *Tsvmm) Execve(args types.ExecArgs, ukernel types.Unikernel) error {
+	if args.Net.TapDev == "" {
+		if err := tsvmmMissingTap(); err != nil {
+			return err
+		}
+	}
 	argv := append([]string{t.binaryPath}, tsvmmArguments(args, ukernel)...)
 	vmmLog.WithField("tsvmm command", argv).Debug("Ready to execve tsvmm")
 	err := syscall.Exec(t.binaryPath, argv, args.Environment) //nolint: gosec
@@ -184,21 +195,40 @@ func tsvmmMemory(bytes uint64) uint64 {
 	return max(bytesToMiB(bytes), 1)
 }
 
-func tsvmmNetwork(net types.NetDevParams, ukernel types.Unikernel) []string {
-	if net.TapDev == "" {
+func tsvmmNetwork(params types.NetDevParams, ukernel types.Unikernel) []string {
+	if params.TapDev == "" {
 		return []string{"-nic", "none"}
 	}
 	card := "virtio-net-pci,netdev=net0"
-	if net.MAC != "" {
-		card += ",mac=" + net.MAC
+	if params.MAC != "" {
+		card += ",mac=" + params.MAC
 	}
 	if _, isMewz := ukernel.(*unikernels.Mewz); isMewz {
 		card += ",disable-legacy=on"
 	}
 	return []string{
-		"-netdev", "tap,id=net0,script=no,downscript=no,ifname=" + optionValue(net.TapDev),
+		"-netdev", "tap,id=net0,script=no,downscript=no,ifname=" + optionValue(params.TapDev),
 		"-device", card,
 	}
+}
+
+// tsvmmMissingTap is an error when the container has a network, but urunc made no tap in it: it looks for eth0 only, wants
+// it for one guest alone, and goes on without. A container without a network runs without a card.
+func tsvmmMissingTap() error {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, one := range interfaces {
+		if one.Flags&net.FlagUp != 0 && one.Flags&net.FlagLoopback == 0 {
+			names = append(names, one.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("tsvmm: no tap for the guest: urunc needs an eth0 of its own, and this network has %s", strings.Join(names, ", "))
 }
 
 // tsvmmBlocks lists the disks. Guests name their disks only to monitors that they know, so those with disks are asked

@@ -146,7 +146,7 @@ func TestTsvmm9p(t *testing.T) {
 }
 
 func TestTsvmmExecveSaysWhatIsWrong(t *testing.T) {
-	err := (&Tsvmm{binaryPath: "/nowhere/tsvmm"}).Execve(types.ExecArgs{}, &unikernels.Unikraft{})
+	err := (&Tsvmm{binaryPath: "/nowhere/tsvmm"}).Execve(types.ExecArgs{Net: eth0}, &unikernels.Unikraft{})
 	assert.EqualError(t, err, "cannot execute /nowhere/tsvmm: no such file or directory")
 }
 
