@@ -4,6 +4,7 @@
  */
 import type { AccessSize, BusDevice, InterruptController } from '../devices/bus.ts';
 import { BlockCache } from './blocks.ts';
+import type { Core, CoreFactory } from './core.ts';
 import { CpuCounters } from './counters.ts';
 import { SEG_CS } from './decode/insn.ts';
 import {
@@ -83,8 +84,8 @@ export interface ApicRegisters {
 export interface CpuOptions {
   /** Guest RAM in bytes, a multiple of 4096. */
   ramSize: number;
-  /** The core module (wasm/interpreter.ts), compiled. */
-  core: WebAssembly.Module;
+  /** How generated code runs. */
+  core: CoreFactory;
   /** Executions after which a block is translated; 0 or absent: never. */
   hotThreshold?: number;
   /** See WARM_UP_MS; absent: no warm-up. */
@@ -106,10 +107,9 @@ export const STOP_HALT = 1;
 /** Triple fault or shutdown. */
 export const STOP_SHUTDOWN = 2;
 
-type RunFunction = (op: number) => number;
-
 export class Cpu {
-  readonly memory: WebAssembly.Memory;
+  /** The machine's memory (state.ts). */
+  readonly buffer: ArrayBuffer;
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly i32: Int32Array;
@@ -120,8 +120,7 @@ export class Cpu {
   readonly env: CpuEnvironment;
   /** The translator; undefined: interpret only. */
   readonly regions: RegionCompiler | undefined;
-  private readonly runCore: RunFunction;
-  private readonly flagsFunction: () => number;
+  private readonly core: Core;
   /** The budget that was left when an event cut it short. */
   private budgetSaved = 0;
   private eventRequested = false;
@@ -146,9 +145,15 @@ export class Cpu {
     this.env = env;
     this.ramSize = options.ramSize;
     this.warmUntil = performance.now() + (options.warmUp ?? 0);
-    const pages = Math.ceil((RAM_BASE + options.ramSize) / 65536);
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    const { buffer } = this.memory;
+    this.core = options.core(RAM_BASE + options.ramSize, {
+      helper: (op) => this.help(op),
+      load: (size) => this.mmu.slowLoad(size),
+      store: (size) => this.mmu.slowStore(size),
+      portIn: (port, size) => env.ports.read(port, size),
+      portOut: (port, size, value) => env.ports.write(port, size, value >>> 0),
+    });
+    const { buffer } = this.core;
+    this.buffer = buffer;
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.i32 = new Int32Array(buffer);
@@ -157,20 +162,8 @@ export class Cpu {
     this.x87 = new X87State(buffer, X87_LAYOUT);
     this.blocks.needsHelper = needsHelper;
     this.mmu.onCodeWrite = (address, length) => this.ramWritten(address, length);
-    const instance = new WebAssembly.Instance(options.core, {
-      e: {
-        m: this.memory,
-        helper: (op: number) => this.help(op),
-        load: (size: number) => this.mmu.slowLoad(size),
-        store: (size: number) => this.mmu.slowStore(size),
-        portIn: (port: number, size: AccessSize) => env.ports.read(port, size),
-        portOut: (port: number, size: AccessSize, value: number) => env.ports.write(port, size, value >>> 0),
-      },
-    });
-    this.runCore = instance.exports.run as RunFunction;
-    this.flagsFunction = instance.exports.flags as () => number;
     if (options.hotThreshold) {
-      const regions = new RegionCompiler(this.mmu, this.blocks, this.memory, instance.exports, options);
+      const regions = new RegionCompiler(this.mmu, this.blocks, this.core, options);
       this.regions = regions;
       this.blocks.hotThreshold = options.hotThreshold;
       this.blocks.regionAt = (low, high, mode) => regions.find(low, high, mode)?.index ?? 0;
@@ -209,7 +202,7 @@ export class Cpu {
 
   /** All RFLAGS as the guest would see them. */
   get rflags(): number {
-    return this.i32[S_RFLAGS >> 2] | this.flagsFunction();
+    return this.i32[S_RFLAGS >> 2] | this.core.flags();
   }
 
   /** Asks the run loop to look at interrupts at the next block boundary. */
@@ -246,7 +239,7 @@ export class Cpu {
       if (this.shutdown) stop = STOP_SHUTDOWN;
       else if (this.halted) stop = STOP_HALT;
       else if (this.interruptShadow || i32[S_MODE >> 2] & (MODE_TRAP | MODE_WATCHED)) stop = this.runOne();
-      else stop = this.handle(this.runCore(0));
+      else stop = this.handle(this.core.run(0));
     }
     const left = this.eventRequested ? this.budgetSaved : i32[S_BUDGET >> 2];
     this.instructions += budget - left;
@@ -296,8 +289,8 @@ export class Cpu {
     // Blocks of this mode are one instruction long; a budget of one stops at the next.
     i32[S_MODE >> 2] |= MODE_ONE;
     i32[S_BUDGET >> 2] = 1;
-    let code = this.runCore(0);
-    if (code === EXIT_MISS && i32[S_BUDGET >> 2] === 1 && this.miss()) code = this.runCore(0);
+    let code = this.core.run(0);
+    if (code === EXIT_MISS && i32[S_BUDGET >> 2] === 1 && this.miss()) code = this.core.run(0);
     i32[S_MODE >> 2] &= ~MODE_ONE;
     // Not even begun: fetching it faulted.
     const executed = i32[S_BUDGET >> 2] !== 1;

@@ -15,7 +15,7 @@ const bundle = `${root}dist/tsvmm.js`;
 
 rmSync(`${bundle}.cache`, { force: true });
 
-// The CPU's core and the columns of its opcode table are generated here: the program carries no generator, and its start
+// The CPU's core, in both forms, and the columns of its opcode table are generated here: the program carries no generator, and its start
 // parses no table. All of the CPU is loaded, as its modules define the columns.
 const generator = await build({
   absWorkingDir: root,
@@ -23,6 +23,7 @@ const generator = await build({
     contents: `
       import './cpu/cpu.ts';
       export { embeddedColumns } from './cpu/isa/columns.ts';
+      export { buildCoreSource } from './cpu/js/core-source.ts';
       export { buildCoreModule } from './cpu/wasm/interpreter.ts';`,
     resolveDir: root,
     loader: 'ts',
@@ -33,11 +34,32 @@ const generator = await build({
   write: false,
   logLevel: 'warning',
 });
-const { buildCoreModule, embeddedColumns } = await import(
+const { buildCoreModule, buildCoreSource, embeddedColumns } = await import(
   `data:text/javascript;base64,${Buffer.from(generator.outputFiles[0].contents).toString('base64')}`
 );
 mkdirSync(`${root}dist`, { recursive: true });
 writeFileSync(`${root}dist/core.wasm`, buildCoreModule());
+
+// The core as JavaScript brings its back end along: only those who ask for it load either.
+await build({
+  absWorkingDir: root,
+  stdin: {
+    contents: `
+      import { jsCore } from './cpu/js/core.ts';
+      export const core = jsCore(${buildCoreSource()});`,
+    resolveDir: root,
+    loader: 'ts',
+  },
+  outfile: `${root}dist/core.cjs`,
+  bundle: true,
+  platform: 'node',
+  target: 'node20.19',
+  format: 'cjs',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+});
 
 await build({
   absWorkingDir: root,
@@ -52,7 +74,8 @@ await build({
   // `import.meta` has no meaning in a function; who needs the bundle's place asks process.argv[1].
   define: {
     'import.meta.url': 'undefined',
-    CORE_FILE: '"core.wasm"',
+    WASM_CORE_FILE: '"core.wasm"',
+    JS_CORE_FILE: '"core.cjs"',
     OPCODE_COLUMNS: JSON.stringify(JSON.stringify(embeddedColumns())),
   },
   minifySyntax: true,

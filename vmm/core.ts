@@ -1,16 +1,39 @@
-/** The CPU's core module (cpu/wasm/interpreter.ts): generated when the bundle is built, or at once when run from source. */
+/** The CPU's core (cpu/core.ts): generated when the bundle is built, or at once when run from source. */
 
 import { readFileSync, realpathSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import type { CoreFactory } from '../cpu/core.ts';
+import { wasmCore } from '../cpu/wasm/core.ts';
 
-/** Set by the bundler: the file beside the bundle that holds the module. */
-declare const CORE_FILE: string;
+/** Set by the bundler: the files beside the bundle that hold the core as WebAssembly and, with its back end, as JavaScript. */
+declare const WASM_CORE_FILE: string;
+declare const JS_CORE_FILE: string;
 
-export async function loadCore(): Promise<WebAssembly.Module> {
-  if (typeof CORE_FILE === 'string') {
-    const directory = join(dirname(realpathSync(process.argv[1])), '..', 'dist');
-    return new WebAssembly.Module(readFileSync(join(directory, CORE_FILE)));
+/** Path of a file of the build. */
+function built(file: string): string {
+  return join(dirname(realpathSync(process.argv[1])), '..', 'dist', file);
+}
+
+/** @param form `js`: without any WebAssembly code */
+export async function loadCore(form: 'wasm' | 'js'): Promise<CoreFactory> {
+  return form === 'js' ? loadJsCore() : loadWasmCore();
+}
+
+async function loadWasmCore(): Promise<CoreFactory> {
+  // The bundler drops the branch together with what it imports.
+  if (typeof WASM_CORE_FILE !== 'string') {
+    const { buildCoreModule } = await import('../cpu/wasm/interpreter.ts');
+    return wasmCore(new WebAssembly.Module(buildCoreModule()));
   }
-  const { buildCoreModule } = await import('../cpu/wasm/interpreter.ts');
-  return new WebAssembly.Module(buildCoreModule());
+  return wasmCore(new WebAssembly.Module(readFileSync(built(WASM_CORE_FILE))));
+}
+
+async function loadJsCore(): Promise<CoreFactory> {
+  if (typeof JS_CORE_FILE !== 'string') {
+    const { evaluateCore } = await import('../cpu/js/core-source.ts');
+    const { jsCore } = await import('../cpu/js/core.ts');
+    return jsCore(evaluateCore());
+  }
+  return createRequire(built(JS_CORE_FILE))(built(JS_CORE_FILE)).core;
 }

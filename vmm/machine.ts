@@ -4,6 +4,7 @@
  */
 
 import { appendFileSync } from 'node:fs';
+import type { CoreFactory } from '../cpu/core.ts';
 import { type ApicRegisters, Cpu, HOT_THRESHOLD, STOP_BUDGET, STOP_SHUTDOWN, WARM_UP_MS } from '../cpu/cpu.ts';
 import { RAM_BASE } from '../cpu/state.ts';
 import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
@@ -64,7 +65,7 @@ export class Machine implements MonitorTarget {
   private patience = PATIENCE;
 
   /** @throws UserError when something that the configuration asks for cannot be had */
-  constructor(config: MachineConfig, backends: ReadonlyMap<string, NetBackend>, core: WebAssembly.Module) {
+  constructor(config: MachineConfig, backends: ReadonlyMap<string, NetBackend>, core: CoreFactory) {
     this.config = config;
     this.backends = backends;
     this.console = new Console(config.characters, () => this.quit());
@@ -88,12 +89,12 @@ export class Machine implements MonitorTarget {
       {
         ramSize: config.ramSize,
         core,
-        hotThreshold: config.jit === 'wasm' ? HOT_THRESHOLD : 0,
+        hotThreshold: config.jit === 'off' ? 0 : HOT_THRESHOLD,
         warmUp: WARM_UP_MS,
       },
       { ports, mmio, interrupts: this.interrupts, tsc, tscKHz: TSC_KHZ, apic: apicRegisters(localApic) },
     );
-    this.memory = new RamGuestMemory(this.cpu.memory.buffer, RAM_BASE, config.ramSize, (address, length) =>
+    this.memory = new RamGuestMemory(this.cpu.buffer, RAM_BASE, config.ramSize, (address, length) =>
       this.cpu.ramWritten(address, length),
     );
     this.board = new Board(config, {
@@ -410,7 +411,7 @@ function apicRegisters(apic: LocalApic): ApicRegisters {
 export async function createMachine(config: MachineConfig): Promise<Machine> {
   const backends = await openBackends(config.netdevs, config.filterDumps);
   try {
-    return new Machine(config, backends, await loadCore());
+    return new Machine(config, backends, await loadCore(config.jit === 'js' ? 'js' : 'wasm'));
   } catch (error) {
     for (const backend of backends.values()) {
       backend.close();

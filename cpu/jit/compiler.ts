@@ -2,6 +2,7 @@
  * Compiles hot code into regions and keeps them: which there are, where their code came from, and when they die.
  */
 import type { BlockCache } from '../blocks.ts';
+import type { Core } from '../core.ts';
 import { decode } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
 import { attributesOf } from '../isa/encoding.ts';
@@ -14,20 +15,13 @@ import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
 import { PAGE_SIZE, RAM_BASE, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { needsHelper } from '../system/legality.ts';
-import { CORE_TYPES, FIRST_REGION, TYPE_REGION } from '../wasm/core-types.ts';
-import { assembleModule, Encoder } from '../wasm/encoder.ts';
+import { FIRST_REGION } from '../wasm/core-types.ts';
+import { Encoder } from '../wasm/encoder.ts';
 import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
 import { type BasicBlock, type CodeSource, ControlFlow, type Reach } from './control-flow.ts';
 import { RegionEmitter } from './region-emitter.ts';
 import type { AddressSpace } from './region-memory.ts';
-import {
-  HELPER_FLAGS,
-  HELPER_PORT_IN,
-  HELPER_PORT_OUT,
-  HELPER_STEP,
-  HELPER_TABLE_SIZE,
-  type LiftedBlock,
-} from './region-state.ts';
+import type { LiftedBlock } from './region-state.ts';
 import { ExitSites } from './sites.ts';
 import { structure } from './structure.ts';
 
@@ -90,9 +84,7 @@ export interface JitCounters {
 export class RegionCompiler {
   private readonly mmu: Mmu;
   private readonly blocks: BlockCache;
-  private readonly memory: WebAssembly.Memory;
-  private readonly table: WebAssembly.Table;
-  private readonly helperTable: WebAssembly.Table;
+  private readonly core: Core;
   private readonly lifter = new Lifter(false);
   private readonly emitter: RegionEmitter;
   private readonly insn = new Insn();
@@ -111,25 +103,13 @@ export class RegionCompiler {
   private window: DirectWindow = { low: 0, length: 0 };
   private windowIsOld = true;
 
-  constructor(
-    mmu: Mmu,
-    blocks: BlockCache,
-    memory: WebAssembly.Memory,
-    exports: Record<string, unknown>,
-    options: { batch?: number; cacheSize?: number } = {},
-  ) {
+  constructor(mmu: Mmu, blocks: BlockCache, core: Core, options: { batch?: number; cacheSize?: number } = {}) {
     this.batch = options.batch ?? BATCH;
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
     this.sites = new ExitSites(mmu.i32);
     this.mmu = mmu;
     this.blocks = blocks;
-    this.memory = memory;
-    this.table = exports.table as WebAssembly.Table;
-    this.helperTable = new WebAssembly.Table({ element: 'anyfunc', initial: HELPER_TABLE_SIZE });
-    this.helperTable.set(HELPER_STEP, exports.step);
-    this.helperTable.set(HELPER_FLAGS, exports.flags);
-    this.helperTable.set(HELPER_PORT_IN, exports.portIn);
-    this.helperTable.set(HELPER_PORT_OUT, exports.portOut);
+    this.core = core;
     this.emitter = new RegionEmitter(this.lifter, new Encoder());
   }
 
@@ -248,28 +228,19 @@ export class RegionCompiler {
   /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */
   private instantiate(regions: Region[], bodies: Uint8Array[]): void {
     const { counters } = this;
-    const bytes = assembleModule({
-      types: CORE_TYPES,
-      functionImports: [],
-      memory: { initial: 256, maximum: 65536 },
-      importedTable: HELPER_TABLE_SIZE,
-      functions: bodies.map((body, i) => ({ type: TYPE_REGION, body, exportAs: `f${i}` })),
-    });
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      e: { m: this.memory, t: this.helperTable },
-    });
-    if (this.size + bytes.length > this.cacheSize) this.flush();
+    const { functions, size } = this.core.compile(bodies);
+    if (this.size + size > this.cacheSize) this.flush();
     for (let i = 0; i < regions.length; i++) {
       const region = regions[i];
       const old = this.find(region.ripLow, region.ripHigh, region.mode);
       if (old !== undefined) this.drop(old);
       region.index = this.freeIndices.pop() ?? this.nextIndex++;
-      this.table.set(region.index, instance.exports[`f${i}`]);
+      this.core.setRegion(region.index, functions[i]);
       this.enter(region);
       this.blocks.jumps.setRegion(region.ripLow, region.ripHigh, region.mode, region.index);
     }
     counters.regions += regions.length;
-    counters.bytes += bytes.length;
+    counters.bytes += size;
   }
 
   /** Guest code by linear address; notes in `pages` which pages it came from. */
@@ -392,7 +363,7 @@ export class RegionCompiler {
     this.blocks.jumps.setRegion(region.ripLow, region.ripHigh, region.mode, 0);
     this.mmu.i32[S_STALE >> 2] = 1;
     // So that its module can be collected.
-    this.table.set(region.index, null);
+    this.core.setRegion(region.index, null);
     this.freeIndices.push(region.index);
     this.size -= region.size;
     this.counters.killed++;

@@ -34,6 +34,8 @@ export const I32_STORE16 = 0x3b;
 export const I64_STORE32 = 0x3e;
 export const I32_CONST = 0x41;
 export const I64_CONST = 0x42;
+/** Precedes the sub-opcode of a SIMD instruction. */
+export const VECTOR_PREFIX = 0xfd;
 /** SIMD sub-opcodes of v128.load, v128.store, v128.const. */
 export const V128_LOAD = 0x00;
 export const V128_STORE = 0x0b;

@@ -230,11 +230,11 @@ function shapeHandlers(): CoreFunction[] {
   });
 }
 
-/** The bytes of the core module. */
-export function buildCoreModule(): Uint8Array {
+/** The core module's parts. */
+export function coreModule(): wasm.ModuleParts {
   const special = Array.from({ length: FIRST_SHAPE }, (_, handler) => recordFunction(SPECIAL[handler]));
   const handlers = [...special, ...shapeHandlers()];
-  return wasm.assembleModule({
+  return {
     types: CORE_TYPES,
     functionImports: CORE_IMPORTS,
     memory: { initial: 256, maximum: 65536 },
@@ -248,5 +248,10 @@ export function buildCoreModule(): Uint8Array {
       recordFunction(run, 'run'),
       ...handlers,
     ],
-  });
+  };
+}
+
+/** The bytes of the core module. */
+export function buildCoreModule(): Uint8Array {
+  return wasm.assembleModule(coreModule());
 }

@@ -33,7 +33,7 @@ import {
 import { cacheSegment } from '../../cpu/system/descriptors.ts';
 import { updateMode, updateSseFast } from '../../cpu/system/mode-word.ts';
 import { setSegment } from '../../cpu/system/reset.ts';
-import { buildCoreModule } from '../../cpu/wasm/interpreter.ts';
+import { testCore } from '../cpu/core.ts';
 import {
   type CaseResult,
   CpuState,
@@ -84,8 +84,6 @@ const DESCRIPTORS: readonly (readonly [number, number, number])[] = [
 const WITH_ERROR_CODE = new Set([VECTOR_DF, VECTOR_TS, VECTOR_NP, VECTOR_SS, VECTOR_GP, VECTOR_PF, VECTOR_AC]);
 const INSTRUCTION_LIMIT = 100_000;
 
-let core: WebAssembly.Module | undefined;
-
 export class Emulator implements Executor {
   readonly name: string;
   readonly cpu: Cpu;
@@ -107,9 +105,8 @@ export class Emulator implements Executor {
 
   constructor(name = 'interpreter', hotThreshold = 0) {
     this.name = name;
-    core ??= new WebAssembly.Module(buildCoreModule());
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core, hotThreshold, batch: 1 },
+      { ramSize: RAM_SIZE, core: testCore(), hotThreshold, batch: 1 },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },
@@ -118,7 +115,7 @@ export class Emulator implements Executor {
         tscKHz: 2_000_000,
       },
     );
-    this.words = new BigUint64Array(this.cpu.memory.buffer);
+    this.words = new BigUint64Array(this.cpu.buffer);
     this.ram = this.cpu.u8.subarray(RAM_BASE, RAM_BASE + RAM_SIZE);
     this.view = new DataView(this.ram.buffer, this.ram.byteOffset, RAM_SIZE);
     let length = 0;

@@ -108,7 +108,7 @@ export interface MachineConfig {
   readonly vga: boolean;
   /** `utc`, `localtime`, or a date such as `2006-06-17T16:01:21`. */
   readonly rtcBase: string;
-  readonly jit: 'wasm' | 'off';
+  readonly jit: 'wasm' | 'js' | 'off';
   /** Guest time is 2^shift ns per instruction; undefined: real time. */
   readonly icountShift?: number | undefined;
   readonly characters: readonly CharacterConfig[];

@@ -37,7 +37,7 @@ export class Draft {
   /** Undefined: not said. */
   vga: boolean | undefined;
   rtcBase = 'utc';
-  jit: 'wasm' | 'off' = 'wasm';
+  jit: 'wasm' | 'js' | 'off' = 'wasm';
   icountShift: number | undefined;
   noReboot = false;
   noShutdown = false;

@@ -74,11 +74,11 @@ function checkAccelerator(sub: Suboptions, name: string): void {
   }
 }
 
-/** `-accel [accel=]tcg[,jit=wasm|off]` */
+/** `-accel [accel=]tcg[,jit=wasm|js|off]` */
 export function setAccelerator(draft: Draft, text: string): void {
   const sub = new Suboptions('-accel', text, 'accel');
   checkAccelerator(sub, sub.take('accel') ?? '');
-  draft.jit = sub.takeOneOf('jit', ['wasm', 'off']) ?? draft.jit;
+  draft.jit = sub.takeOneOf('jit', ['wasm', 'js', 'off']) ?? draft.jit;
   // QEMU's tuning of its own accelerators.
   sub.ignore('thread', 'tb-size', 'one-insn-per-tb', 'split-wx', 'kernel-irqchip', 'kvm-shadow-mem', 'dirty-ring-size');
   sub.finish();

@@ -6,7 +6,7 @@ import { Cpu, STOP_HALT } from '../../../cpu/cpu.ts';
 import { RAM_BASE, S_CR0, S_CR4, S_GDTR, S_GPR, S_IDTR, S_RIP } from '../../../cpu/state.ts';
 import { cacheSegment } from '../../../cpu/system/descriptors.ts';
 import { updateMode } from '../../../cpu/system/mode-word.ts';
-import { buildCoreModule } from '../../../cpu/wasm/interpreter.ts';
+import { testCore } from '../core.ts';
 
 const RAM_SIZE = 1 << 20;
 const GDT = 0x1000;
@@ -40,7 +40,7 @@ export class FlatMachine {
 
   constructor() {
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core: new WebAssembly.Module(buildCoreModule()) },
+      { ramSize: RAM_SIZE, core: testCore() },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },
@@ -52,7 +52,7 @@ export class FlatMachine {
         },
       },
     );
-    this.ram = new DataView(this.cpu.memory.buffer, RAM_BASE, RAM_SIZE);
+    this.ram = new DataView(this.cpu.buffer, RAM_BASE, RAM_SIZE);
   }
 
   /** Executes the code given in hexadecimal, from reset, with these control registers (CR0 besides PE). */

@@ -141,7 +141,7 @@ describe('EFLAGS', () => {
   ])('%s after CMP of equals', (_, move, compare, significand) => {
     machine.run(`${FNINIT}${FLD1}${FLDZ}${compare}${move}`, NE);
     const top = (cpu.u16[S_FSW >> 1] >> 11) & 7;
-    const words = new DataView(cpu.memory.buffer, S_X87 + 16 * top);
+    const words = new DataView(cpu.buffer, S_X87 + 16 * top);
     expect(words.getBigUint64(0, true).toString(16).padStart(16, '0')).toBe(significand);
   });
 });

@@ -22,7 +22,7 @@ import {
 import { cacheSegment } from '../../../cpu/system/descriptors.ts';
 import { updateMode } from '../../../cpu/system/mode-word.ts';
 import { setSegment } from '../../../cpu/system/reset.ts';
-import { buildCoreModule } from '../../../cpu/wasm/interpreter.ts';
+import { testCore } from '../core.ts';
 
 export const RAX = 0;
 export const RCX = 1;
@@ -87,8 +87,6 @@ export interface Outcome {
   frame: number[];
 }
 
-let core: WebAssembly.Module | undefined;
-
 export class BareCpu {
   readonly cpu: Cpu;
   readonly ram: Uint8Array;
@@ -102,9 +100,8 @@ export class BareCpu {
   private wide = 8;
 
   constructor(environment: Partial<CpuEnvironment> = {}) {
-    core ??= new WebAssembly.Module(buildCoreModule());
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core },
+      { ramSize: RAM_SIZE, core: testCore() },
       {
         ports: {
           read: (_, size) => (size === 4 ? this.portValue : this.portValue & (size === 2 ? 0xffff : 0xff)) >>> 0,
@@ -269,6 +266,6 @@ export class BareCpu {
 
   /** A 64-bit general register. */
   gpr64(n: number): bigint {
-    return new BigUint64Array(this.cpu.memory.buffer)[gprOffset(n) >> 3];
+    return new BigUint64Array(this.cpu.buffer)[gprOffset(n) >> 3];
   }
 }

@@ -1,0 +1,42 @@
+/**
+ * What the CPU needs of generated code, however it is made: the machine's memory, the interpreter's core in it, and
+ * regions. wasm/core.ts runs it as WebAssembly.
+ */
+
+import type { AccessSize } from '../devices/bus.ts';
+
+/** TypeScript that generated code calls. */
+export interface CoreImports {
+  /** Executes the instruction of a record. @returns HELPER_* or EXIT_*. */
+  helper(op: number): number;
+  /** Slow path of a load: size in bytes | flags. @returns nonzero when the guest faulted. */
+  load(sizeAndFlags: number): number;
+  /** Slow path of a store. */
+  store(size: number): number;
+  /** @returns what a port reads. */
+  portIn(port: number, size: AccessSize): number;
+  portOut(port: number, size: AccessSize, value: number): void;
+}
+
+/** Code of regions, ready to run. */
+export interface CompiledRegions {
+  readonly functions: readonly (() => number)[];
+  /** Bytes of their code. */
+  readonly size: number;
+}
+
+export interface Core {
+  /** The machine's memory, laid out as state.ts says. */
+  readonly buffer: ArrayBuffer;
+  /** Executes from a record, or from RIP when `op` is 0. @returns EXIT_*. */
+  run(op: number): number;
+  /** The six status flags at their RFLAGS positions. */
+  flags(): number;
+  /** Compiles regions, given as bodies of WebAssembly functions: local declarations and instructions. */
+  compile(bodies: readonly Uint8Array[]): CompiledRegions;
+  /** Puts a region into the function table, or nothing. */
+  setRegion(index: number, region: (() => number) | null): void;
+}
+
+/** Makes a core with a memory of at least `size` bytes. */
+export type CoreFactory = (size: number, imports: CoreImports) => Core;

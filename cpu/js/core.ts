@@ -1,0 +1,67 @@
+/** The core and the regions as JavaScript, for where WebAssembly code must not be generated (`-accel tcg,jit=js`). */
+import type { CompiledRegions, Core, CoreFactory, CoreImports } from '../core.ts';
+import { REGION_HELPERS } from '../jit/region-state.ts';
+import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
+import { LIBRARY } from './library.ts';
+import { PROLOGUE } from './module.ts';
+import { printFunction } from './printer.ts';
+import type { Part } from './value.ts';
+
+/** What the core's source evaluates to (core-source.ts). */
+export type CoreFunction = (buffer: ArrayBuffer, imports: CoreImports, library: typeof LIBRARY) => CoreExports;
+
+interface CoreExports extends Record<(typeof REGION_HELPERS)[number], unknown> {
+  run(op: number): number;
+  flags(): number;
+  /** The function table: handlers by number, regions. */
+  table: (((op: number) => number) | null)[];
+}
+
+/** Of a region's code; its calls go to the helpers that it imports. */
+const context = {
+  types: CORE_TYPES,
+  functionTypes: [],
+  tableEntry: ({ text }: Part) => `helper${text}`,
+};
+
+/**
+ * Source of a function of (buffer, library, core): a compiler of sources that see these names. One for all regions, as
+ * taking the names in anew costs more than a small region.
+ */
+const COMPILER = [
+  PROLOGUE,
+  `const {${REGION_HELPERS.map((name, i) => `${name}:helper${i}`)}}=core;`,
+  'return source=>eval(source);',
+].join('\n');
+
+class JsCore implements Core {
+  readonly buffer: ArrayBuffer;
+  readonly run: (op: number) => number;
+  readonly flags: () => number;
+  private readonly table: CoreExports['table'];
+  private readonly evaluate: (source: string) => (() => number)[];
+
+  constructor(core: CoreFunction, size: number, imports: CoreImports) {
+    this.buffer = new ArrayBuffer(size);
+    const exports = core(this.buffer, imports, LIBRARY);
+    this.run = exports.run;
+    this.flags = exports.flags;
+    this.table = exports.table;
+    this.evaluate = new Function('buffer', 'library', 'core', COMPILER)(this.buffer, LIBRARY, exports);
+  }
+
+  compile(bodies: readonly Uint8Array[]): CompiledRegions {
+    const functions = bodies.map((body) => `(${printFunction(context, 'region', TYPE_REGION, body)})`);
+    const source = `[${functions}]`;
+    return { functions: this.evaluate(source), size: source.length };
+  }
+
+  setRegion(index: number, region: (() => number) | null): void {
+    this.table[index] = region;
+  }
+}
+
+/** @param core the core's source (core-source.ts), evaluated */
+export function jsCore(core: CoreFunction): CoreFactory {
+  return (size, imports) => new JsCore(core, size, imports);
+}
