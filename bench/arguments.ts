@@ -8,9 +8,14 @@ import { VMM_NAMES, type VmmName } from './vmm.ts';
 export const PART_NAMES = ['kernels', 'boot', 'serving', 'cpu', 'memory', 'density'] as const;
 export type PartName = (typeof PART_NAMES)[number];
 
+/** Those that matter most. */
+const TWO: readonly VmmName[] = ['tsvmm', 'qemu'];
+
 export interface BenchOptions {
   readonly parts: readonly PartName[];
+  /** For the kernels, which all can run, and for whole guests. */
   readonly vmms: readonly VmmName[];
+  readonly guestVmms: readonly VmmName[];
   readonly pairs: number;
   readonly quick: boolean;
   readonly images: readonly Image[];
@@ -26,7 +31,8 @@ export interface BenchOptions {
 export const USAGE = `npm run bench -- [options]        (npm run bench:quick -- [options]: fewer and shorter runs)
 
   --only PART,PART…      of ${PART_NAMES.join(', ')} (default: all)
-  --vmm NAME,NAME…       of ${VMM_NAMES.join(', ')}: js, off are tsvmm with -accel tcg,jit=… (default: all; quick: tsvmm,qemu)
+  --vmm NAME,NAME…       of ${VMM_NAMES.join(', ')}: js, off are tsvmm with -accel tcg,jit=…
+                         (default: ${TWO.join(',')}; for kernels, unless quick, all)
   --kernels NAME,NAME…   only these of bench/guests/main.c
   --image NAME=KERNEL[,kind=http|redis|cpu][,append=TEXT][,initrd=FILE][,memory=64M][,port=N]
                     [,file64k=PATH][,file1m=PATH][,expect=TEXT]
@@ -52,12 +58,13 @@ export function parseBenchArguments(argv: readonly string[], folder: string): Be
   }
   if (values.help) return 'help';
   const { quick } = values;
-  const vmms = words('--vmm', values.vmm, VMM_NAMES) ?? (quick ? (['tsvmm', 'qemu'] as const) : VMM_NAMES);
+  const vmms = words('--vmm', values.vmm, VMM_NAMES);
   const pairs = Number(values.pairs ?? (quick ? 2 : 5));
   if (!Number.isInteger(pairs) || pairs < 1) throw new UserError(`--pairs ${values.pairs}: a number from 1 is wanted`);
   return {
     parts: words('--only', values.only, PART_NAMES) ?? PART_NAMES,
-    vmms,
+    vmms: vmms ?? (quick ? TWO : VMM_NAMES),
+    guestVmms: vmms ?? TWO,
     pairs,
     quick,
     images: values.image ? values.image.map((text) => parseImage(text, folder)) : [DEMO],

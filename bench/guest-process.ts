@@ -4,6 +4,12 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 
+/** Those that run: none may outlive us. */
+const living = new Set<GuestProcess>();
+process.on('exit', () => {
+  for (const guest of living) guest.child.kill('SIGKILL');
+});
+
 export class GuestProcess {
   readonly child: ChildProcessByStdio<null, Readable, Readable>;
   /** performance.now() at the start of the program. */
@@ -24,7 +30,8 @@ export class GuestProcess {
     this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
-    this.ended = once(this.child, 'close');
+    living.add(this);
+    this.ended = once(this.child, 'close').finally(() => living.delete(this));
   }
 
   get pid(): number {

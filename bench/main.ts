@@ -36,13 +36,16 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  if (options.inside) return await measure(options, '');
+  if (options.inside) {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+    return await measure(options, '');
+  }
   const unlock = lock();
   try {
     if (!options.parts.some((part) => NEED_NETWORK.includes(part))) return await measure(options, '');
     const obstacle = noNetwork();
     if (obstacle !== '') return await measure(options, obstacle);
-    return runInNamespace([process.execPath, process.argv[1], ...argv, '--inside']);
+    return await runInNamespace([process.execPath, process.argv[1], ...argv, '--inside']);
   } finally {
     unlock();
   }
@@ -51,21 +54,23 @@ async function main(): Promise<number> {
 /** @param obstacle why there is no network; empty: there is */
 async function measure(options: BenchOptions, obstacle: string): Promise<number> {
   const versions: Partial<Record<VmmName, string>> = {};
-  const absent: string[] = [];
-  for (const vmm of options.vmms) {
+  const absent: VmmName[] = [];
+  for (const vmm of new Set([...options.vmms, ...options.guestVmms])) {
     const version = versionOf(vmm, options.qemu);
-    if (version === undefined) absent.push(`${vmm} cannot be run here: it is not in this comparison.`);
+    if (version === undefined) absent.push(vmm);
     else versions[vmm] = version;
   }
-  const vmms = options.vmms.filter((vmm) => versions[vmm] !== undefined);
   const host = describeHost(versions);
-  const warning = loadWarning(host.load);
-  for (const text of [warning, ...absent]) if (text !== '') progress(`bench: ${text}`);
+  const absence = (vmm: VmmName) => `${vmm} cannot be run here: it is not in this comparison.`;
+  const warnings = [loadWarning(host.load), ...absent.map(absence)];
+  for (const text of warnings) if (text !== '') progress(`bench: ${text}`);
   const results: Results = {};
   let failed = false;
   for (const part of options.parts) {
     const samples = new Samples();
-    for (const text of absent) samples.note(text);
+    const wanted = part === 'kernels' ? options.vmms : options.guestVmms;
+    const vmms = wanted.filter((vmm) => versions[vmm] !== undefined);
+    for (const vmm of wanted) if (absent.includes(vmm)) samples.note(absence(vmm));
     if (obstacle !== '' && NEED_NETWORK.includes(part)) samples.note(`Not measured: ${obstacle}.`);
     else {
       const before = samples.notes.length;

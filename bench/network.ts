@@ -3,7 +3,8 @@
  * same taps, so the network is the same for all. Needs root, iproute2 and /dev/net/tun.
  */
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 
 /** Taps, the most guests at once. */
@@ -32,12 +33,9 @@ export function noNetwork(): string {
 const ip = (...args: string[]) => execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] });
 
 /** Runs a command inside such a namespace, which goes away with it. @returns its exit status */
-export function runInNamespace(command: readonly string[]): number {
+export async function runInNamespace(command: readonly string[]): Promise<number> {
   const namespace = `tsvmm-bench-${process.pid}`;
   ip('netns', 'add', namespace);
-  // A Ctrl-C goes to the command as well: it ends, and then we clean up.
-  const ignore = () => {};
-  process.on('SIGINT', ignore).on('SIGTERM', ignore);
   try {
     ip('-n', namespace, 'link', 'set', 'lo', 'up');
     for (let index = 0; index < TAPS; index++) {
@@ -48,7 +46,11 @@ export function runInNamespace(command: readonly string[]): number {
       // Without this the first packet would wait a second for ARP to ask again.
       ip('-n', namespace, 'neigh', 'replace', guest, 'lladdr', mac, 'dev', name, 'nud', 'permanent');
     }
-    return spawnSync('ip', ['netns', 'exec', namespace, ...command], { stdio: 'inherit' }).status ?? 1;
+    const child = spawn('ip', ['netns', 'exec', namespace, ...command], { stdio: 'inherit' });
+    // It ends, and then we clean up.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+    const [status] = await once(child, 'exit');
+    return status ?? 1;
   } finally {
     ip('netns', 'del', namespace);
   }

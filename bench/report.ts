@@ -98,30 +98,34 @@ function verdicts(results: Results): string {
   return `### Bars\n\n${table(head, lines)}\n`;
 }
 
-function hostText({ host, date, pairs, command }: PartResult): string {
+/** The run that a part comes from: command, machine, and what disturbed it. */
+function runText({ host, date, pairs, command }: PartResult): string {
   const { cpu, cores, memory, kernel, node, load, commit, versions } = host;
-  const monitors = Object.entries(versions).map(([vmm, version]) =>
-    vmm === 'tsvmm' ? `${version} (${commit})` : version,
-  );
+  const monitors = [...new Set(Object.values(versions))].map((text) => text.replace(/^tsvmm .*/, `$& (${commit})`));
   const machine = `${cpu}, ${cores} cores, ${memory} GiB, Linux ${kernel}, Node ${node}, load ${load} at the start`;
-  return `    ${command}\n\n${date}, ${pairs} interleaved pairs. ${machine}. ${[...new Set(monitors)].join(', ')}.`;
+  const text = `    ${command}\n\n${date}; interleaved pairs: ${pairs}. ${machine}. ${monitors.join(', ')}.`;
+  const warning = loadWarning(load);
+  return warning === '' ? text : `${text}\n\n**${warning}**`;
 }
 
-function partText(part: PartName, result: PartResult): string {
-  const { rows, notes, host } = result;
-  const pieces = [`### ${PART_TITLES[part]}`, hostText(result)];
-  const remarks = [loadWarning(host.load), ...notes].filter((text) => text !== '');
-  if (remarks.length > 0) pieces.push(remarks.map((text) => `- ${text}`).join('\n'));
+/** @param run what there is to say about its run; empty: it was said */
+function partText(part: PartName, { rows, notes }: PartResult, run: string): string {
+  const pieces = [`### ${PART_TITLES[part]}`, run, notes.map((text) => `- ${text}`).join('\n')];
   if (rows.length > 0) pieces.push(rowsTable(rows));
   if (part === 'kernels' && rows.some((row) => row.samples[BASE])) pieces.push(means(rows));
-  return `${pieces.join('\n\n')}\n`;
+  return `${pieces.filter((text) => text !== '').join('\n\n')}\n`;
 }
 
 /** Everything between the marks of RESULTS.md. */
 export function markdown(results: Results): string {
-  const parts = (Object.keys(PART_TITLES) as PartName[]).flatMap((part) => {
+  const pieces = [verdicts(results), '![Ratios to QEMU TCG](results.svg)\n'];
+  let last = '';
+  for (const part of Object.keys(PART_TITLES) as PartName[]) {
     const result = results[part];
-    return result === undefined ? [] : [partText(part, result)];
-  });
-  return [verdicts(results), '![Ratios to QEMU TCG](results.svg)\n', ...parts].filter((text) => text !== '').join('\n');
+    if (result === undefined) continue;
+    const run = runText(result);
+    pieces.push(partText(part, result, run === last ? '' : run));
+    last = run;
+  }
+  return pieces.filter((text) => text !== '').join('\n');
 }

@@ -22,7 +22,7 @@ export function commandText(argv: readonly string[], quick: boolean): string {
   const words = argv
     .filter((word) => word !== '--quick' && word !== '--inside')
     .map((word) => word.replaceAll(/(?<=^|=)\/[^,=]*\//g, (path) => `…/${basename(dirname(`${path}x`))}/`))
-    .map((word) => (/^[\w.,:=/…-]+$/.test(word) ? word : `'${word}'`));
+    .map((word) => (/^[\w.,:=/…-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`));
   return ['npm run', quick ? 'bench:quick' : 'bench', ...(words.length > 0 ? ['--', ...words] : [])].join(' ');
 }
 

@@ -31,6 +31,7 @@ export class Samples {
   }
 
   note(text: string): void {
-    if (!this.notes.includes(text)) this.notes.push(text);
+    const line = text.trim().replaceAll(/\s+/g, ' ');
+    if (!this.notes.includes(line)) this.notes.push(line);
   }
 }

@@ -17,9 +17,10 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const parse = (...words: string[]) => parseBenchArguments(words, folder) as BenchOptions;
 
 test('without options: all parts and monitors, five pairs, the demo guest', () => {
-  const { parts, vmms, pairs, images, out } = parse();
+  const { parts, vmms, guestVmms, pairs, images, out } = parse();
   expect(parts).toEqual(PART_NAMES);
   expect(vmms).toEqual(VMM_NAMES);
+  expect(guestVmms).toEqual(['tsvmm', 'qemu']);
   expect(pairs).toBe(5);
   expect(images.map(({ name }) => name)).toEqual(['demo']);
   expect(out).toBe('bench');
@@ -31,9 +32,11 @@ test('quick: two monitors, two pairs, and the committed results stay', () => {
 });
 
 test('lists are put into the order in which things run', () => {
-  const { parts, vmms, kernels } = parse('--only', 'boot,kernels', '--vmm', 'qemu,tsvmm', '--kernels', 'alu,crc32');
+  const words = ['--only', 'boot,kernels', '--vmm', 'off,tsvmm', '--kernels', 'alu,crc32'];
+  const { parts, vmms, guestVmms, kernels } = parse(...words);
   expect(parts).toEqual(['kernels', 'boot']);
-  expect(vmms).toEqual(['tsvmm', 'qemu']);
+  expect(vmms).toEqual(['tsvmm', 'off']);
+  expect(guestVmms).toEqual(vmms);
   expect(kernels).toEqual(['alu', 'crc32']);
 });
 

@@ -37,10 +37,10 @@ test('samples of a row come together, and notes are not repeated', () => {
   samples.add(metric, 'tsvmm', 1);
   samples.add(metric, 'qemu', 2);
   samples.add({ ...metric }, 'tsvmm', 3);
-  samples.note('x');
-  samples.note('x');
+  samples.note('x\n y\n');
+  samples.note('x y');
   expect(samples.rows).toEqual([{ ...metric, samples: { tsvmm: [1, 3], qemu: [2] } }]);
-  expect(samples.notes).toEqual(['x']);
+  expect(samples.notes).toEqual(['x y']);
 });
 
 test('figures have three digits, or are whole', () => {
@@ -94,16 +94,21 @@ describe('Markdown', () => {
   test('has machine, command, table, mean and notes', () => {
     const rows = [row('alu', 'speed', 'higher', [4], [1]), row('sort', 'speed', 'higher', [1], [1])];
     const text = markdown({ kernels: part(rows, 0, ['v86 cannot be run here.']) });
-    expect(text).toContain('    npm run bench\n\n2026-01-02, 3 interleaved pairs. Some CPU, 2 cores, 8 GiB');
+    expect(text).toContain('    npm run bench\n\n2026-01-02; interleaved pairs: 3. Some CPU, 2 cores, 8 GiB');
     expect(text).toContain('- v86 cannot be run here.');
     expect(text).toContain('| alu | x | 4 | 1 | 4.00 (4.00–4.00) |');
     expect(text).toContain('relative to QEMU TCG: tsvmm 2.00.');
     expect(text).not.toContain('load average');
   });
 
+  test('parts of one run name it once', () => {
+    expect(markdown({ boot: part([]), memory: part([]) }).split('npm run bench').length).toBe(2);
+    expect(markdown({ boot: part([]), memory: part([], 1) }).split('npm run bench').length).toBe(3);
+  });
+
   test('says when the machine was busy', () => {
     expect(loadWarning(0)).toBe('');
-    expect(markdown({ boot: part([], 3) })).toContain('- The load average was 3');
+    expect(markdown({ boot: part([], 3) })).toContain('**The load average was 3');
   });
 });
 
@@ -154,5 +159,6 @@ describe('files', () => {
       "npm run bench:quick -- --image 'web=…/web/kernel,initrd=…/me/d.cpio,append=a b'",
     );
     expect(commandText([], false)).toBe('npm run bench');
+    expect(commandText(["it's"], false)).toBe("npm run bench -- 'it'\\''s'");
   });
 });
