@@ -113,6 +113,8 @@ export class Cpu {
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly i32: Int32Array;
+  /** The same memory, for values at any alignment. */
+  readonly view: DataView;
   readonly ramSize: number;
   readonly mmu: Mmu;
   readonly blocks: BlockCache;
@@ -157,6 +159,7 @@ export class Cpu {
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.i32 = new Int32Array(buffer);
+    this.view = new DataView(buffer);
     this.mmu = new Mmu(buffer, options.ramSize, env.mmio);
     this.blocks = new BlockCache(this.mmu, buffer);
     this.x87 = new X87State(buffer, X87_LAYOUT);

@@ -312,6 +312,26 @@ function element(u8: Uint8Array, at: number): void {
   }
 }
 
+/** How many of `n` elements of two runs surely are equal: whole groups of 8 bytes. */
+function equalElements(cpu: Cpu, a: number, b: number, n: number): number {
+  const { view } = cpu;
+  const length = n * width - 7;
+  let done = 0;
+  while (
+    done < length &&
+    view.getInt32(a + done, true) === view.getInt32(b + done, true) &&
+    view.getInt32(a + done + 4, true) === view.getInt32(b + done + 4, true)
+  )
+    done += 8;
+  return done / width;
+}
+
+/** How many of `n` bytes come before the first that is `value`. */
+function elementsBefore(u8: Uint8Array, value: number, at: number, n: number): number {
+  const found = u8.subarray(at, at + n).indexOf(value);
+  return found < 0 ? n : found;
+}
+
 /** CMPS (`both`) and SCAS: compares until equality is as the prefix does not want it. */
 function compareStrings(cpu: Cpu, op: number, both: boolean): number {
   const whileEqual = (info(cpu, op) & INFO_REPE) !== 0;
@@ -338,6 +358,10 @@ function compareStrings(cpu: Cpu, op: number, both: boolean): number {
     const a = both ? source.physical(cpu, n, false) : 0;
     let done = 0;
     if (a >= 0 && b >= 0) {
+      if (step > 0) {
+        if (both && whileEqual) done = equalElements(cpu, RAM_BASE + a, RAM_BASE + b, n - 1);
+        else if (!both && !whileEqual && width === 1) done = elementsBefore(cpu.u8, aLow, RAM_BASE + b, n - 1);
+      }
       while (done < n && !decided) {
         if (both) {
           element(cpu.u8, RAM_BASE + a + done * step);
