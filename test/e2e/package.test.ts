@@ -20,6 +20,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSION } from '../../vmm/version.ts';
+import { inMonitorRoot } from './monitor-root.ts';
 import { GUESTS } from './tiny-guests.ts';
 import { isRoot, ROOT } from './tsvmm.ts';
 
@@ -190,32 +191,6 @@ describe('the launcher', () => {
   });
 });
 
-/**
- * urunc's prepareMonRootfs (pkg/unikontainers/rootfs.go): the monitor's file and the host's libraries by bind mounts, a
- * tmpfs without exec, perhaps /proc, and nothing else: no shell, no /usr/bin/env, no /etc. $1 root, $2 unpacked,
- * $3 kernels, $4 user, $5 mount /proc or not; the rest are the monitor's words.
- */
-const IN_MONITOR_ROOT = `
-  set -e
-  root=$1 unpacked=$2 kernels=$3 user=$4 proc=$5; shift 5
-  mount --make-rprivate /
-  mount -t tmpfs none "$root"
-  cd "$root"
-  mkdir -p lib lib64 usr/lib usr/local/bin proc tmp cntrRootfs
-  touch usr/local/bin/tsvmm
-  mount --bind "$unpacked/usr/local/bin/tsvmm" usr/local/bin/tsvmm
-  mount --bind /lib lib
-  mount --bind /lib64 lib64
-  for directory in /usr/lib/x86_64-linux-gnu "$unpacked/usr/lib/tsvmm"; do
-    mkdir "usr/lib/\${directory##*/}"
-    mount --bind "$directory" "usr/lib/\${directory##*/}"
-  done
-  mount --bind "$kernels" cntrRootfs
-  mount -t tmpfs -o noexec,nosuid,nodev none tmp
-  if [ "$proc" = yes ]; then mount -t proc none proc; fi
-  exec chroot --userspec="$user" . /usr/local/bin/tsvmm "$@"
-`;
-
 describe.skipIf(notRoot)(`in the root of urunc's monitors${notRoot}`, () => {
   const root = join(directory, 'root');
   beforeAll(() => {
@@ -223,10 +198,8 @@ describe.skipIf(notRoot)(`in the root of urunc's monitors${notRoot}`, () => {
   });
 
   /** It is PID 1 there. */
-  const argv = (user: string, proc: 'yes' | 'no', ...words: readonly string[]) => [
-    ...['--mount', '--pid', '--fork', 'sh', '-c', IN_MONITOR_ROOT, 'sh', root, unpacked, kernels, user, proc],
-    ...words,
-  ];
+  const argv = (user: string, proc: 'yes' | 'no', ...words: readonly string[]) =>
+    inMonitorRoot({ root, unpacked, files: kernels, user, proc }, ...words);
   const env = { ...process.env, ...HOSTILE };
   const monitor = (user: string, proc: 'yes' | 'no', ...words: readonly string[]) => {
     const { stdout, stderr, status } = spawnSync('unshare', argv(user, proc, ...words), {
