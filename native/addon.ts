@@ -19,17 +19,15 @@ export interface Addon {
   /** Writes one packet from pieces of `ram`. */
   writev(fd: number, ram: Uint8Array, addresses: Float64Array, lengths: Uint32Array, count: number): number;
 
-  // poll.c
+  // idle.c
 
   /**
-   * ppoll(2) for readability of up to 31 descriptors (negative ones are skipped); a negative timeout means forever.
-   * @returns bit i for fds[i]; 0 after `timeoutNs`; -EINTR when a signal came.
+   * Waits in the event loop's place: once the loop has served all there is, calls `step`, which returns for how many ns
+   * (0: not at all; Infinity) to wait until one of `fds` is readable (at most 30; negative ones are skipped; `step` may
+   * change them); and so on. As soon as `step` returns 0, or the event loop has something to do, calls `done`.
+   * One at a time. @returns 0, or -EBUSY
    */
-  poll(fds: Int32Array, timeoutNs: number): number;
-  /** The event loop's own descriptor: readable when a signal, socket or stdin waits for a turn of the loop. */
-  loopFd(): number;
-  /** Milliseconds until the loop's next timer; 0 when it wants a turn now (then {@link poll} must not block); -1: none. */
-  loopTimeout(): number;
+  idle(fds: Int32Array, step: () => number, done: () => void): number;
 
   // disk.c
 
@@ -97,6 +95,15 @@ function findAddon(): string | undefined {
 }
 
 let loaded: Addon | undefined;
+
+/** @returns the addon; undefined where it is absent or does not load, for who can do without. */
+export function tryLoadAddon(): Addon | undefined {
+  try {
+    return loadAddon();
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * @returns the addon, loaded once.

@@ -1,17 +1,15 @@
 /**
- * How a machine whose CPU halted waits: until the next timer, until something arrives, or until somebody calls
- * {@link IdleWait.wake}. With a TAP, all of that is one poll(2) of the native addon, precise to microseconds; without, it
- * is Node's event loop, with the last piece of a millisecond slept off.
+ * How a machine that has nothing to do waits: until the next timer, until something arrives, or until the event loop has
+ * something to do. With the native addon all of that is one ppoll(2) per step, precise to microseconds, and the event
+ * loop takes a turn only when it needs one, because a turn costs more than a short interrupt handler of the guest.
+ * Without the addon it is Node's event loop, with the last piece of a millisecond slept off.
  */
 
 import type { Addon } from '../native/addon.ts';
 
 const NS_PER_MS = 1e6;
-/** setTimeout rounds to milliseconds and takes no more than 2^31 of them. */
+/** setTimeout takes no more milliseconds than that. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
-
-/** How late one of Node's own timers may come, ms, when the event loop does not tell its timeout. */
-const LOOP_TIMEOUT_UNKNOWN = 50;
 
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
@@ -22,69 +20,54 @@ export function turn(): Promise<void> {
   });
 }
 
-/** Descriptors to wait for; -1 for one that is of no interest now. */
-export interface Pollable {
-  readonly addon: Addon;
-  fill(fds: Int32Array): void;
-  readonly count: number;
-}
-
-export class IdleWait {
-  private readonly pollable: Pollable | undefined;
+export class Idling {
+  private readonly addon: Addon | undefined;
   private readonly fds: Int32Array;
+  private readonly step: () => number;
   private wakeSleeper: (() => void) | undefined;
-  private woken = false;
 
   /**
-   * A handle that is always active: without any, the event loop counts as finished and its timeout, which `poll` obeys,
-   * is zero.
+   * @param addon without it, there can be no `fds`
+   * @param fds wake the machine when they are readable; negative ones are of no interest. `step` may change them.
+   * @param step looks at everything that may have happened, and does what is to be done; returns for how many ns to wait
+   * before the next step: 0 when it is busy, Infinity until something happens
    */
-  private readonly alive: NodeJS.Timeout | undefined;
-
-  constructor(pollable: Pollable | undefined) {
-    this.pollable = pollable;
-    this.fds = new Int32Array((pollable?.count ?? 0) + 1);
-    this.alive = pollable && setInterval(() => {}, TIMEOUT_MAX);
+  constructor(addon: Addon | undefined, fds: Int32Array, step: () => number) {
+    this.addon = addon;
+    this.fds = fds;
+    this.step = step;
   }
 
-  close(): void {
-    clearInterval(this.alive);
-  }
-
-  /** Ends a wait that is under way, or the next one before it begins. */
+  /** Ends a wait, if one is under way. Needed only by what happens outside of steps. */
   wake(): void {
-    this.woken = true;
     this.wakeSleeper?.();
   }
 
-  /** @param ns at most so long; Infinity: until something happens */
-  async wait(ns: number): Promise<void> {
-    // What happened meanwhile is served first.
-    await turn();
-    if (!this.woken && ns > 0) {
-      if (this.pollable) {
-        this.poll(this.pollable, ns);
-        await turn();
-      } else {
-        await this.sleep(ns);
-      }
+  /** Takes steps, at least one: until one is busy, or the event loop has had a turn. */
+  async run(): Promise<void> {
+    const ns = this.step();
+    if (ns === 0) {
+      await turn();
+    } else if (this.addon) {
+      await this.idle(this.addon);
+    } else {
+      await this.sleep(ns);
     }
-    this.woken = false;
   }
 
-  private poll(pollable: Pollable, ns: number): void {
-    const { addon, count } = pollable;
-    // While the immediate that brought us here is being served, the loop says 0 whatever else waits.
-    const loopTimeout = addon.loopTimeout() || LOOP_TIMEOUT_UNKNOWN;
-    pollable.fill(this.fds);
-    this.fds[count] = addon.loopFd();
-    addon.poll(this.fds, loopTimeout < 0 ? ns : Math.min(ns, loopTimeout * NS_PER_MS));
+  private idle(addon: Addon): Promise<void> {
+    return new Promise((resolve) => {
+      addon.idle(this.fds, this.step, resolve);
+    });
   }
 
   private async sleep(ns: number): Promise<void> {
     const ms = ns / NS_PER_MS;
     if (ms < 1) {
-      Atomics.wait(NEVER, 0, 0, ms);
+      const start = performance.now();
+      await turn();
+      // No less than nothing: that would be for ever.
+      Atomics.wait(NEVER, 0, 0, Math.max(0, ms - (performance.now() - start)));
       return;
     }
     await new Promise<void>((resolve) => {

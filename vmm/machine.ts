@@ -14,7 +14,7 @@ import type { NetBackend } from '../devices/net/backend.ts';
 import { PortBus } from '../devices/port-bus.ts';
 import { VirtioNet } from '../devices/virtio/net.ts';
 import { writeBootImage } from '../firmware/boot-state.ts';
-import { loadAddon } from '../native/addon.ts';
+import { tryLoadAddon } from '../native/addon.ts';
 import { Board } from './board.ts';
 import { boot } from './boot.ts';
 import { enterKernel } from './boot-cpu.ts';
@@ -23,7 +23,7 @@ import { Console } from './console/console.ts';
 import { loadCore } from './core.ts';
 import { describeCpu } from './cpu-text.ts';
 import { RamGuestMemory } from './guest-memory.ts';
-import { IdleWait, type Pollable, turn } from './idle.ts';
+import { Idling } from './idle.ts';
 import { Monitor, type MonitorTarget } from './monitor.ts';
 import { openBackends } from './network.ts';
 import type { MachineConfig } from './options/config.ts';
@@ -50,7 +50,10 @@ export class Machine implements MonitorTarget {
   private readonly cpu: Cpu;
   private readonly memory: RamGuestMemory;
   private readonly board: Board;
-  private readonly idle: IdleWait;
+  private readonly idling: Idling;
+  private readonly tapCards: readonly VirtioNet[];
+  /** Descriptors of `tapCards`, as far as they can take packets just now; -1 for the others. */
+  private readonly tapFds: Int32Array;
   private budget = BUDGET_FIRST;
   /** Nanoseconds that an instruction takes, measured over the last slice. */
   private nsPerInstruction = 10;
@@ -115,33 +118,18 @@ export class Machine implements MonitorTarget {
     for (const id of config.monitors) {
       this.console.connect(id, new Monitor(this, this.console.output(id)));
     }
-    this.idle = new IdleWait(this.pollable());
+    this.tapCards = this.board.virtioDevices.filter(
+      (device): device is VirtioNet => device instanceof VirtioNet && device.backend.pollFd !== undefined,
+    );
+    this.tapFds = new Int32Array(this.tapCards.length);
+    this.idling = new Idling(tryLoadAddon(), this.tapFds, () => this.step());
     for (const backend of backends.values()) {
-      backend.onReceive = () => this.idle.wake();
+      backend.onReceive = () => this.idling.wake();
     }
     if (config.startStopped) {
       this.paused = 'prelaunch';
       this.clock.pause();
     }
-  }
-
-  /** Cards whose back end has a descriptor, as far as they can take packets just now. */
-  private pollable(): Pollable | undefined {
-    const cards = this.board.virtioDevices.filter(
-      (device): device is VirtioNet => device instanceof VirtioNet && device.backend.pollFd !== undefined,
-    );
-    if (cards.length === 0) {
-      return undefined;
-    }
-    return {
-      addon: loadAddon(),
-      count: cards.length,
-      fill(fds) {
-        for (let index = 0; index < cards.length; index++) {
-          fds[index] = cards[index].canReceive ? cards[index].backend.pollFd! : -1;
-        }
-      },
-    };
   }
 
   // ── Running ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,11 +140,7 @@ export class Machine implements MonitorTarget {
       this.load();
       await this.console.prepare();
       while (this.exitStatus === undefined) {
-        if (this.paused !== undefined || this.console.congested) {
-          await this.stand();
-        } else {
-          await this.slice();
-        }
+        await this.idling.run();
       }
       return this.exitStatus;
     } finally {
@@ -173,16 +157,25 @@ export class Machine implements MonitorTarget {
     enterKernel(cpu, state);
   }
 
-  /** The CPU stands still: only the user is served. */
-  private async stand(): Promise<void> {
+  /** Does what there is to do, for about a {@link SLICE}. @returns for how long nothing more is; ns, 0: there is more */
+  private step(): number {
+    if (this.exitStatus !== undefined) {
+      return 0;
+    }
+    if (this.paused === undefined && !this.console.congested) {
+      return this.slice();
+    }
+    // The CPU stands still: only the user is served.
     this.console.flush();
     this.openInput();
-    await this.idle.wait(this.paused === undefined ? CONGESTION_DELAY : Number.POSITIVE_INFINITY);
+    return this.paused === undefined ? CONGESTION_DELAY : Number.POSITIVE_INFINITY;
   }
 
-  private async slice(): Promise<void> {
+  private slice(): number {
     const { clock, cpu, console, board } = this;
     clock.runTimers();
+    // What has arrived is in the guest's queues before the guest runs.
+    board.pump();
     const start = clock.now();
     const before = cpu.instructions;
     const stop = cpu.run(this.nextBudget(start));
@@ -199,28 +192,25 @@ export class Machine implements MonitorTarget {
       this.resetRequested = true;
     }
     this.serveRequests();
-    if (this.exitStatus !== undefined) {
-      return;
-    }
     if (!this.inputIsOpen && (cpu.halted || clock.now() > INPUT_DELAY)) {
       this.openInput();
     }
-    if (cpu.halted && work === 0 && !this.interrupts.pending()) {
-      await this.sleep();
-    } else {
-      await turn();
-    }
+    const busy = !cpu.halted || work > 0 || this.interrupts.pending() || this.exitStatus !== undefined;
+    return busy ? 0 : this.untilNextTimer();
   }
 
-  private async sleep(): Promise<void> {
-    const { clock } = this;
+  /** The CPU is idle. @returns ns */
+  private untilNextTimer(): number {
+    const { clock, tapCards, tapFds } = this;
     const deadline = clock.nextDeadline();
     if (clock instanceof IcountClock && deadline !== Number.POSITIVE_INFINITY) {
       clock.skipTo(deadline);
-      await turn();
-    } else {
-      await this.idle.wait(deadline - clock.now());
+      return 0;
     }
+    for (let index = 0; index < tapCards.length; index++) {
+      tapFds[index] = tapCards[index].canReceive ? tapCards[index].backend.pollFd! : -1;
+    }
+    return Math.max(0, deadline - clock.now());
   }
 
   /** Instructions for the next slice: no more than run until the next timer is due. */
@@ -244,7 +234,7 @@ export class Machine implements MonitorTarget {
       this.cpu.nmiPending = true;
     }
     this.cpu.requestEvent();
-    this.idle?.wake();
+    this.idling?.wake();
   }
 
   private openInput(): void {
@@ -276,7 +266,7 @@ export class Machine implements MonitorTarget {
     this.stopRequested = true;
     this.cpu.shutdown = true;
     this.cpu.requestEvent();
-    this.idle.wake();
+    this.idling.wake();
   }
 
   private serveRequests(): void {
@@ -314,7 +304,7 @@ export class Machine implements MonitorTarget {
     }
     this.paused = undefined;
     this.clock.resume();
-    this.idle.wake();
+    this.idling.wake();
   }
 
   /** The reset button: it works whatever the machine is doing, `-no-reboot` or not stopped. */
@@ -378,7 +368,6 @@ export class Machine implements MonitorTarget {
     if (this.config.log.includes('stats')) {
       this.writeLog(this.statistics());
     }
-    this.idle.close();
     this.console.close(this.patience);
     this.board.close();
     for (const backend of this.backends.values()) {

@@ -147,7 +147,10 @@ export function isTranscendental({ row, bytes }: Instruction): boolean {
 }
 
 /** What the manuals leave to the processor, or what they say differently. */
-function leftOpen({ mode64, sequence }: CaseBuilder, row: OpcodeRow, { bytes, memory, operandSize }: Encoded): boolean {
+function leftOpen(builder: CaseBuilder, row: OpcodeRow, { bytes, memory, operandSize }: Encoded): boolean {
+  const { mode64, sequence } = builder;
+  // How much of them is fetched, and may fault, before they are seen to be undefined: vendors differ.
+  if (/^UD[01]$/.test(row.mnemonic) && builder.codeAddress + bytes.length > CODE.address + CODE.length) return true;
   // Flags and last bits of these vary; alone they are compared with a tolerance.
   if (sequence && isTranscendental({ row, bytes })) return true;
   // ARPL through CS that need not write: #GP by Intel's manual, nothing on AMD's CPUs.

@@ -29,6 +29,12 @@ export const REGIONS: readonly Region[] = [CODE, DATA, READ_ONLY, STACK, HIGH, L
 /** Never mapped, whatever else is: for faults. */
 export const UNMAPPED = 0x1800_0000;
 
+/**
+ * Pages that the native runner has of its own at fixed addresses (EXIT_PAGE and EXIT_POINTER64 in native/runner.c): on
+ * the host they are mapped, and a random address may hit them.
+ */
+export const RUNNER_PAGES: readonly number[] = [0x2000_f000, 0x4001_e000];
+
 /** Selectors of the user segments, all flat: Linux' __USER32_CS, __USER_DS and __USER_CS. */
 export const CS32 = 0x23;
 export const DS = 0x2b;

@@ -6,7 +6,6 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { setImmediate as turn } from 'node:timers/promises';
 import type { NetBackend, SegmentList } from '../../../../devices/net/backend.ts';
 import { TapBackend } from '../../../../devices/net/tap.ts';
 import { loadAddon } from '../../../../native/addon.ts';
@@ -69,14 +68,10 @@ export class LinuxGuest {
 
   /** Carries packets until {@link close}, asleep while there are none. */
   async run(): Promise<void> {
-    const { poll, loopFd, loopTimeout } = loadAddon();
-    const fds = Int32Array.of(this.tap.pollFd, loopFd());
-    while (this.running) {
-      const moved = this.pump();
-      const timeout = loopTimeout();
-      if (!moved && timeout !== 0) poll(fds, timeout < 0 ? 10e6 : Math.min(timeout * 1e6, 10e6));
-      await turn();
-    }
+    const { idle } = loadAddon();
+    const fds = Int32Array.of(this.tap.pollFd);
+    const step = () => (this.pump() || !this.running ? 0 : 10e6);
+    while (this.running) await new Promise<void>((resolve) => idle(fds, step, resolve));
   }
 
   close(): void {
