@@ -41,7 +41,8 @@ export const USAGE = `npm run bench -- [options]        (npm run bench:quick -- 
                          all went well. Without any: the demo guest (http)
   --pairs N              runs of each monitor, taken in turns (default 5; quick: 2)
   --qemu PROGRAM         (default qemu-system-x86_64)
-  --out FOLDER           where RESULTS.md, results.json and results.svg go (default bench; quick: build/bench)
+  --out FOLDER           where RESULTS.md, results.json and results.svg go (default bench; quick: build/bench). A part
+                         that is measured anew replaces what they hold of it; the other parts stay
 `;
 
 /**

@@ -69,7 +69,7 @@ export async function withServer<Result>(
     const answered = await firstAnswer(guest, protocol, tap(0).guest, image.port);
     return await use(guest, answered);
   } catch (error) {
-    context.samples.note(`${image.name} under ${vmm} failed: ${(error as Error).message}`);
+    context.samples.fail(`${image.name} under ${vmm} failed: ${(error as Error).message}`);
     return undefined;
   } finally {
     await guest.stop();

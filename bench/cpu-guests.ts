@@ -15,7 +15,7 @@ export async function measureCpuGuests(context: Context): Promise<void> {
       const printed = image.expect === undefined || guest.stdout.includes(image.expect);
       if (status !== 0 || !printed) {
         const what = printed ? `status ${status}` : `no "${image.expect}" on the console`;
-        samples.note(`${image.name} under ${vmm} failed: ${what}: ${guest.lastWords}`);
+        samples.fail(`${image.name} under ${vmm} failed: ${what}: ${guest.lastWords}`);
       }
       samples.add(metric, vmm, status === 0 && printed ? seconds : Number.NaN);
     });

@@ -40,7 +40,7 @@ async function measureOnce(context: Context, vmm: VmmName, image: Image, counts:
       if (count === counts.at(-1)) each = pids.reduce((sum, pid) => sum + memoryOf(pid).pss, 0) / count;
     }
   } catch (error) {
-    context.samples.note(`${guests.length} guests of ${image.name} under ${vmm} failed: ${(error as Error).message}`);
+    context.samples.fail(`${guests.length} guests of ${image.name} under ${vmm} failed: ${(error as Error).message}`);
   } finally {
     await Promise.all(guests.map((guest) => guest.stop()));
   }

@@ -65,6 +65,7 @@ export async function measureKernels(context: Context): Promise<void> {
   for (const image of Object.values(images)) {
     if (!existsSync(image)) throw new Error(`${image} is missing: npm run build:guests bench`);
   }
+  if (options.kernels.length > 0) samples.note(`Only some of the kernels: ${options.kernels.join(', ')}.`);
   let reference: { readonly vmm: VmmName; readonly runs: ReadonlyMap<string, KernelRun> } | undefined;
   await takeTurns(context, context.vmms, 'kernels', async (vmm) => {
     const factor = options.quick ? QUICK_SCALE : 1;
@@ -78,7 +79,7 @@ export async function measureKernels(context: Context): Promise<void> {
     const watch = new KernelWatch();
     guest.onLine = (line, time) => watch.line(line, time);
     await guest.exit(TIMEOUT_MS);
-    if (!watch.ended) samples.note(`The kernels did not end under ${vmm}: ${guest.lastWords}`);
+    if (!watch.ended) samples.fail(`The kernels did not end under ${vmm}: ${guest.lastWords}`);
     reference ??= { vmm, runs: watch.runs };
     const message = disagreement(reference.runs, watch.runs);
     if (message !== undefined) throw new Error(`${reference.vmm} and ${vmm} compute differently: ${message}`);

@@ -72,11 +72,8 @@ async function measure(options: BenchOptions, obstacle: string): Promise<number>
     const vmms = wanted.filter((vmm) => versions[vmm] !== undefined);
     for (const vmm of wanted) if (absent.includes(vmm)) samples.note(absence(vmm));
     if (obstacle !== '' && NEED_NETWORK.includes(part)) samples.note(`Not measured: ${obstacle}.`);
-    else {
-      const before = samples.notes.length;
-      await PARTS[part]({ options, vmms, samples });
-      failed ||= samples.notes.length > before;
-    }
+    else await PARTS[part]({ options, vmms, samples });
+    failed ||= samples.failed;
     if (samples.rows.length === 0 && samples.notes.length === 0) continue;
     const date = new Date().toISOString().slice(0, 10);
     const command = commandText(argv, options.quick);

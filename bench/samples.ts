@@ -19,6 +19,8 @@ export class Samples {
   readonly rows: Row[] = [];
   /** What the reader must know: what is missing, what failed. */
   readonly notes: string[] = [];
+  /** Something went wrong that a note tells. */
+  failed = false;
 
   add(metric: Metric, vmm: VmmName, value: number): void {
     let row = this.rows.find((other) => other.subject === metric.subject && other.name === metric.name);
@@ -28,6 +30,11 @@ export class Samples {
     }
     const list = (row.samples[vmm] ??= []);
     list.push(value);
+  }
+
+  fail(text: string): void {
+    this.failed = true;
+    this.note(text);
   }
 
   note(text: string): void {

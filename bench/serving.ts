@@ -81,7 +81,7 @@ async function serveWeb(context: Context, vmm: VmmName, image: Image, loads: rea
     for (const load of loads) {
       const { requestsPerSecond, megabytesPerSecond, failed } = await load.run(origin + load.path(image), seconds);
       results.set(load, load.unit === 'MB/s' ? megabytesPerSecond : requestsPerSecond);
-      if (failed > 0) context.samples.note(`${image.name} under ${vmm}, ${load.name}: ${failed} requests failed`);
+      if (failed > 0) context.samples.fail(`${image.name} under ${vmm}, ${load.name}: ${failed} requests failed`);
     }
   });
   for (const load of loads) {

@@ -40,7 +40,9 @@ test('samples of a row come together, and notes are not repeated', () => {
   samples.note('x\n y\n');
   samples.note('x y');
   expect(samples.rows).toEqual([{ ...metric, samples: { tsvmm: [1, 3], qemu: [2] } }]);
-  expect(samples.notes).toEqual(['x y']);
+  expect(samples).toMatchObject({ notes: ['x y'], failed: false });
+  samples.fail('z');
+  expect(samples).toMatchObject({ notes: ['x y', 'z'], failed: true });
 });
 
 test('figures have three digits, or are whole', () => {
