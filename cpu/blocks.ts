@@ -1,6 +1,9 @@
 /**
  * Decoded blocks: straight runs of instructions as records in the operation arena, found by address and mode, dropped
  * when their bytes change. Also owns the jump cache and the page flags that make stores to code pages visible.
+ *
+ * All that is known of blocks stands in the machine's memory (record.ts: BLOCK_*), as generated code finds and decodes
+ * blocks by itself: {@link BlockCache.atRip} and all that it calls is compiled ahead of time too (aot/compile.ts).
  */
 import { decode, MAX_LENGTH } from './decode/decoder.ts';
 import { Insn } from './decode/insn.ts';
@@ -8,62 +11,67 @@ import { raise, VECTOR_GP } from './fault.ts';
 import { attributesOf } from './isa/encoding.ts';
 import { ATTR_END, ENTRY_UD } from './isa/table.ts';
 import { JumpCache } from './jump-cache.ts';
-import type { Mmu } from './mmu/mmu.ts';
-import { codeSize, MODE_CHECKED, MODE_ONE, stackSize } from './mode.ts';
+import { FAULTED, type Mmu, NOT_RAM } from './mmu/mmu.ts';
+import { raiseWalked } from './mmu/walk.ts';
+import { codeSize, isStepped, MODE_CHECKED, MODE_ONE, stackSize } from './mode.ts';
 import * as r from './record.ts';
 import {
+  BLOCK_ADDRESS_KEYS,
+  BLOCK_PAGE_KEYS,
   PAGE_SIZE,
   RAM_BASE,
+  S_BLOCKS_BY_ADDRESS,
+  S_BLOCKS_BY_PAGE,
+  S_BLOCKS_DECODED,
+  S_CODE_COPY,
+  S_HAS_REGIONS,
+  S_HOT_THRESHOLD,
+  S_MODE,
   S_OPS,
   S_OPS_END,
+  S_OPS_NEXT,
   S_PAGE_FLAGS,
+  S_RIP,
   S_SEGMENTS,
   SEGMENT_BASE,
   SEGMENT_LIMIT,
   SEGMENT_STRIDE,
 } from './state.ts';
+import { needsHelper } from './system/legality.ts';
 import { RecordWriter } from './wasm/record-writer.ts';
 import { H_FALL_THROUGH, H_HEAD, H_STALE } from './wasm/shapes.ts';
 
 /** Longest block in instructions. */
 const MAX_BLOCK = 64;
-/** Most bytes of records that one block needs. */
-const BLOCK_BYTES = (4 * MAX_BLOCK + 3) * r.RECORD_SIZE;
+/** Most bytes that one block needs in the arena. */
+const BLOCK_ROOM = r.BLOCK_SIZE + (4 * MAX_BLOCK + 3) * r.RECORD_SIZE;
+/** Flag of a page: blocks were decoded from it. */
+const PAGE_HAS_BLOCK = 1;
+/** Bytes that the decoder may look at. */
+const DECODER_REACH = 32;
+const COPY_SIZE = 64;
 
-export interface Block {
-  ripLow: number;
-  ripHigh: number;
-  mode: number;
-  /** Physical address of the first byte, and of the second page that the block reaches into (-1: none). */
-  address: number;
-  address2: number;
-  /** First record (the head) and the end of its records. */
-  op: number;
-  end: number;
-  instructions: number;
-  bytes: number;
-  /** Next block with the same hash key. */
-  next: Block | undefined;
-}
+/** Why there is no block; less than any record's offset. */
+const CANNOT = 0;
+const FETCH_FAULTED = 1;
+const BEYOND_LIMIT = 2;
+const TOO_LONG = 3;
+const OUTSIDE_RAM = 4;
+
+/** In the list of a page stands a block's offset, plus this if the page is the second that it reaches into. */
+const SECOND_PAGE = 1;
 
 export class BlockCache {
   private readonly mmu: Mmu;
   private readonly i32: Int32Array;
   private readonly u16: Uint16Array;
+  private readonly u8: Uint8Array;
   readonly jumps: JumpCache;
   private readonly writer: RecordWriter;
   private readonly insn = new Insn();
-  private readonly blocks = new Map<number, Block>();
-  private readonly byPage = new Map<number, Set<Block>>();
-  private readonly bytes = new Uint8Array(64);
-  /** Blocks decoded, and dropped because their bytes changed. */
-  readonly counters = { decoded: 0, dropped: 0 };
-  private arena = S_OPS;
-  /** Executions after which a block is reported as hot. */
-  hotThreshold = 0x7fffffff;
-  /** Must this instruction go to its helper although it has a handler (privilege, disabled units)? */
-  needsHelper: (insn: Insn, mode: number) => boolean = () => false;
-  /** Table index of the region at an address, 0 for none. */
+  /** Blocks dropped because their bytes changed. */
+  dropped = 0;
+  /** Table index of the region at an address, 0 for none; asked only while S_HAS_REGIONS. */
   regionAt: (ripLow: number, ripHigh: number, mode: number) => number = () => 0;
   /** Told when all records are about to be dropped. */
   onFlush: () => void = () => {};
@@ -72,28 +80,46 @@ export class BlockCache {
     this.mmu = mmu;
     this.i32 = new Int32Array(buffer);
     this.u16 = new Uint16Array(buffer);
+    this.u8 = new Uint8Array(buffer);
     this.jumps = new JumpCache(this.i32);
     this.writer = new RecordWriter(buffer);
+    this.i32[S_OPS_NEXT >> 2] = S_OPS;
+    this.i32[S_HOT_THRESHOLD >> 2] = 0x7fffffff;
+  }
+
+  /** Executions after which a block is reported as hot. */
+  get hotThreshold(): number {
+    return this.i32[S_HOT_THRESHOLD >> 2];
+  }
+
+  set hotThreshold(executions: number) {
+    this.i32[S_HOT_THRESHOLD >> 2] = executions;
+  }
+
+  get decoded(): number {
+    return this.i32[S_BLOCKS_DECODED >> 2];
   }
 
   /** How often the block at this address ran before it was translated; 0: never, or it is unknown. */
   executions(ripLow: number, ripHigh: number, mode: number): number {
-    const block = this.find(ripLow, ripHigh, mode);
-    if (block === undefined) return 0;
-    const left = this.i32[(block.op + r.HEAD_COUNTER) >> 2];
-    return this.hotThreshold + this.i32[(block.op + r.HEAD_GIVEN_TIME) >> 2] - left;
+    const { i32 } = this;
+    const block = this.known(ripLow, ripHigh, mode);
+    if (block === 0) return 0;
+    const head = block + r.BLOCK_SIZE;
+    return this.hotThreshold + i32[(head + r.HEAD_GIVEN_TIME) >> 2] - i32[(head + r.HEAD_COUNTER) >> 2];
   }
 
-  private find(ripLow: number, ripHigh: number, mode: number): Block | undefined {
-    let block = this.blocks.get((ripLow >>> 0) * 4096 + (mode & 0xfff));
-    while (block !== undefined && !(block.mode === mode && block.ripHigh === ripHigh)) block = block.next;
+  /** A block that has been decoded, 0 if there is none. */
+  private known(ripLow: number, ripHigh: number, mode: number): number {
+    let block = this.i32[addressKey(ripLow) >> 2];
+    while (block !== 0 && !this.isAt(block, ripLow, ripHigh, mode)) block = this.i32[(block + r.BLOCK_NEXT) >> 2];
     return block;
   }
 
   /** Lets a block become hot again. */
   restartCounter(ripLow: number, ripHigh: number, mode: number): void {
-    const block = this.find(ripLow, ripHigh, mode);
-    if (block !== undefined) this.i32[(block.op + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
+    const block = this.known(ripLow, ripHigh, mode);
+    if (block !== 0) this.i32[(block + r.BLOCK_SIZE + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
   }
 
   /** Lets the block with head `op` run `executions` times more before it counts as hot. */
@@ -108,64 +134,106 @@ export class BlockCache {
 
   /** A record with which a region has an instruction executed by its helper. */
   singleStep(insn: Insn, nextLow: number, nextHigh: number): number {
-    const record = this.arena;
-    this.arena = this.writer.instruction(record, insn, nextLow, nextHigh, 0, true);
+    const record = this.i32[S_OPS_NEXT >> 2];
+    this.i32[S_OPS_NEXT >> 2] = this.writer.instruction(record, insn, nextLow, nextHigh, 0, true);
     return record;
   }
 
   /** Drops every block. */
   flush(): void {
     this.onFlush();
-    this.blocks.clear();
-    for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] = 0;
-    this.byPage.clear();
-    this.arena = S_OPS;
+    const { i32, u8 } = this;
+    for (let key = 0; key < BLOCK_PAGE_KEYS; key++)
+      for (let link = i32[(S_BLOCKS_BY_PAGE >> 2) + key]; link !== 0; link = i32[this.nextLink(link) >> 2])
+        u8[S_PAGE_FLAGS + this.pageOf(link)] &= ~PAGE_HAS_BLOCK;
+    i32.fill(0, S_BLOCKS_BY_PAGE >> 2, (S_BLOCKS_BY_PAGE >> 2) + BLOCK_PAGE_KEYS);
+    i32.fill(0, S_BLOCKS_BY_ADDRESS >> 2, (S_BLOCKS_BY_ADDRESS >> 2) + BLOCK_ADDRESS_KEYS);
+    i32[S_OPS_NEXT >> 2] = S_OPS;
     this.jumps.flush();
     this.mmu.flush();
   }
 
   /**
-   * The block at RIP in `mode`, decoded if need be, and enters it into the jump cache.
+   * First record of the block at RIP in `mode`, decoded if need be; enters it into the jump cache.
    * @throws GuestFault when the first instruction cannot be fetched.
    */
-  lookup(ripLow: number, ripHigh: number, mode: number): Block {
-    const key = (ripLow >>> 0) * 4096 + (mode & 0xfff);
-    const linearLow = this.linear(ripLow, mode);
-    const linearHigh = codeSize(mode) === 8 ? ripHigh : 0;
-    this.checkLimit(ripLow, mode);
-    const address = this.mmu.translateFetch(linearLow, linearHigh);
-    if (address < 0) throw new Error(`code outside RAM at 0x${(ripLow >>> 0).toString(16)}`);
-    let block = this.blocks.get(key);
-    while (block !== undefined && !(block.mode === mode && block.ripHigh === ripHigh && block.address === address))
-      block = block.next;
-    if (block !== undefined && block.address2 >= 0) {
-      const second = (linearLow & -PAGE_SIZE) + PAGE_SIZE;
-      const now = this.mmu.translateFetch(second | 0, second > 0x7fffffff ? linearHigh : linearHigh);
-      if (now !== block.address2) {
+  lookup(ripLow: number, ripHigh: number, mode: number): number {
+    if (!this.hasRoom()) this.flush();
+    const op = this.find(ripLow, ripHigh, mode);
+    if (op >= S_OPS) return op;
+    if (op === FETCH_FAULTED) raiseWalked();
+    if (op === BEYOND_LIMIT || op === TOO_LONG) raise(VECTOR_GP, 0);
+    throw new Error(`code outside RAM at 0x${(ripLow >>> 0).toString(16)}`);
+  }
+
+  // --- compiled ahead of time too -------------------------------------------------------------------------------------
+
+  /** As {@link lookup} for the state's RIP and mode. Less than S_OPS: TypeScript has to see to it. */
+  atRip(): number {
+    const { i32 } = this;
+    const mode = i32[S_MODE >> 2];
+    if (isStepped(mode) || !this.hasRoom()) return CANNOT;
+    return this.find(i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2], mode);
+  }
+
+  private hasRoom(): boolean {
+    return this.i32[S_OPS_NEXT >> 2] + BLOCK_ROOM <= S_OPS_END;
+  }
+
+  private isAt(block: number, ripLow: number, ripHigh: number, mode: number): boolean {
+    const { i32 } = this;
+    return (
+      i32[(block + r.BLOCK_RIP) >> 2] === ripLow &&
+      i32[(block + r.BLOCK_RIP + 4) >> 2] === ripHigh &&
+      i32[(block + r.BLOCK_MODE) >> 2] === mode
+    );
+  }
+
+  /** First record, or why there is none. */
+  private find(ripLow: number, ripHigh: number, mode: number): number {
+    const { i32, mmu } = this;
+    let linearLow = ripLow;
+    let linearHigh = ripHigh;
+    if (codeSize(mode) !== 8) {
+      const cs = S_SEGMENTS + SEGMENT_STRIDE;
+      if (ripLow >>> 0 > i32[(cs + SEGMENT_LIMIT) >> 2] >>> 0) return BEYOND_LIMIT;
+      linearLow = (ripLow + i32[(cs + SEGMENT_BASE) >> 2]) | 0;
+      linearHigh = 0;
+    }
+    const address = mmu.fetchAddress(linearLow, linearHigh);
+    if (address === FAULTED) return FETCH_FAULTED;
+    if (address === NOT_RAM) return OUTSIDE_RAM;
+    let block = i32[addressKey(ripLow) >> 2];
+    while (
+      block !== 0 &&
+      !(this.isAt(block, ripLow, ripHigh, mode) && i32[(block + r.BLOCK_ADDRESS) >> 2] === (address | 0))
+    )
+      block = i32[(block + r.BLOCK_NEXT) >> 2];
+    if (block !== 0 && i32[(block + r.BLOCK_ADDRESS2) >> 2] !== NOT_RAM) {
+      const now = this.fetchNextPage(linearLow, linearHigh);
+      if (now === FAULTED) return FETCH_FAULTED;
+      if ((now | 0) !== i32[(block + r.BLOCK_ADDRESS2) >> 2]) {
         this.drop(block);
-        block = undefined;
+        block = 0;
       }
     }
-    if (block === undefined) {
-      if (this.arena + BLOCK_BYTES > S_OPS_END) this.flush();
+    if (block === 0) {
       block = this.decodeBlock(ripLow, ripHigh, linearLow, linearHigh, mode, address);
-      block.next = this.blocks.get(key);
-      this.blocks.set(key, block);
+      if (block < S_OPS) return block;
     }
-    this.jumps.enter(ripLow, ripHigh, mode, block.op, this.regionAt(ripLow, ripHigh, mode));
-    return block;
+    const op = block + r.BLOCK_SIZE;
+    const region = i32[S_HAS_REGIONS >> 2] !== 0 ? this.regionAt(ripLow, ripHigh, mode) : 0;
+    this.jumps.enter(ripLow, ripHigh, mode, op, region);
+    return op;
   }
 
-  private linear(ripLow: number, mode: number): number {
-    if (codeSize(mode) === 8) return ripLow;
-    return (ripLow + this.i32[(S_SEGMENTS + SEGMENT_STRIDE + SEGMENT_BASE) >> 2]) | 0;
+  /** Physical address of the page behind that of a linear address. */
+  private fetchNextPage(linearLow: number, linearHigh: number): number {
+    const low = ((linearLow & -PAGE_SIZE) + PAGE_SIZE) | 0;
+    return this.mmu.fetchAddress(low, low === 0 ? (linearHigh + 1) | 0 : linearHigh);
   }
 
-  private checkLimit(ripLow: number, mode: number): void {
-    if (codeSize(mode) === 8) return;
-    if (ripLow >>> 0 > this.i32[(S_SEGMENTS + SEGMENT_STRIDE + SEGMENT_LIMIT) >> 2] >>> 0) raise(VECTOR_GP, 0);
-  }
-
+  /** @returns the new block, or why there is none */
   private decodeBlock(
     ripLow: number,
     ripHigh: number,
@@ -173,122 +241,156 @@ export class BlockCache {
     linearHigh: number,
     mode: number,
     address: number,
-  ): Block {
-    const { mmu, insn, writer } = this;
-    this.counters.decoded++;
+  ): number {
+    const { insn, writer, i32, u8 } = this;
     const code = codeSize(mode);
     const stack = stackSize(mode);
-    const head = this.arena;
+    const checked = (mode & MODE_CHECKED) !== 0;
+    const block = i32[S_OPS_NEXT >> 2];
+    const head = block + r.BLOCK_SIZE;
     let at = writer.special(head, H_HEAD, 0);
     let offset = 0;
     let count = 0;
-    let address2 = -1;
+    let address2 = NOT_RAM;
     const room = PAGE_SIZE - (linearLow & (PAGE_SIZE - 1));
     const limit = mode & MODE_ONE ? 1 : MAX_BLOCK;
-    for (; count < limit; ) {
-      if (offset >= room) break;
-      let length: number;
-      if (room - offset >= 32) length = decode(insn, mmu.u8, RAM_BASE + address + offset, code, stack);
+    while (count < limit && offset < room) {
+      const start = RAM_BASE + address + offset;
+      const left = room - offset;
+      let length = 0;
+      if (left >= DECODER_REACH) length = decode(insn, u8, start, code, stack);
       else {
         // Near the end of the page: decode from a copy, padded with zeroes or with the next page's bytes.
-        const left = room - offset;
-        this.bytes.fill(0);
-        const start = RAM_BASE + address + offset;
-        this.bytes.set(mmu.u8.subarray(start, start + left));
-        length = decode(insn, this.bytes, 0, code, stack);
+        u8.fill(0, S_CODE_COPY, S_CODE_COPY + COPY_SIZE);
+        u8.copyWithin(S_CODE_COPY, start, start + left);
+        length = decode(insn, u8, S_CODE_COPY, code, stack);
         if (length > left) {
           // The instruction reaches into the next page. Only its first instruction may fault the fetch of a block.
           if (count > 0) break;
-          const second = (linearLow & -PAGE_SIZE) + PAGE_SIZE;
-          address2 = mmu.translateFetch(second | 0, second === 0x100000000 ? (linearHigh + 1) | 0 : linearHigh);
-          if (address2 >= 0) this.bytes.set(mmu.u8.subarray(RAM_BASE + address2, RAM_BASE + address2 + 16), left);
-          length = decode(insn, this.bytes, 0, code, stack);
+          address2 = this.fetchNextPage(linearLow, linearHigh);
+          if (address2 === FAULTED) return FETCH_FAULTED;
+          if (address2 !== NOT_RAM)
+            u8.copyWithin(S_CODE_COPY + left, RAM_BASE + address2, RAM_BASE + address2 + MAX_LENGTH);
+          length = decode(insn, u8, S_CODE_COPY, code, stack);
         }
       }
       if (length > MAX_LENGTH) {
         if (count > 0) break;
-        raise(VECTOR_GP, 0);
+        return TOO_LONG;
       }
-      const nextSum = (ripLow >>> 0) + offset + length;
-      let nextLow = nextSum | 0;
-      let nextHigh = (ripHigh + (nextSum > 0xffffffff ? 1 : 0)) | 0;
-      if (code !== 8) nextHigh = 0;
+      let nextLow = (ripLow + offset + length) | 0;
+      let nextHigh = ripHigh;
+      if (code === 8) nextHigh = (ripHigh + (nextLow >>> 0 < ripLow >>> 0 ? 1 : 0)) | 0;
+      else nextHigh = 0;
       if (code === 2) nextLow &= 0xffff;
-      const helper = this.needsHelper(insn, mode);
-      at = writer.instruction(at, insn, nextLow, nextHigh, offset, helper, (mode & MODE_CHECKED) !== 0);
+      at = writer.instruction(at, insn, nextLow, nextHigh, offset, needsHelper(insn, mode), checked);
+      if (at === 0) return CANNOT;
       offset += length;
       count++;
       if (insn.row === ENTRY_UD || attributesOf[insn.row] & ATTR_END) break;
     }
     at = writer.special(at, H_FALL_THROUGH, offset);
-    this.i32[(head + r.HEAD_COUNT) >> 2] = count;
-    this.i32[(head + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
-    this.arena = at;
-    const block: Block = {
-      ripLow,
-      ripHigh,
-      mode,
-      address,
-      address2,
-      op: head,
-      end: at,
-      instructions: count,
-      bytes: offset,
-      next: undefined,
-    };
+    i32[(head + r.HEAD_COUNT) >> 2] = count;
+    i32[(head + r.HEAD_COUNTER) >> 2] = i32[S_HOT_THRESHOLD >> 2];
+    i32[(block + r.BLOCK_RIP) >> 2] = ripLow;
+    i32[(block + r.BLOCK_RIP + 4) >> 2] = ripHigh;
+    i32[(block + r.BLOCK_MODE) >> 2] = mode;
+    i32[(block + r.BLOCK_ADDRESS) >> 2] = address;
+    i32[(block + r.BLOCK_ADDRESS2) >> 2] = address2;
+    i32[(block + r.BLOCK_END) >> 2] = at;
+    i32[(block + r.BLOCK_BYTES) >> 2] = offset;
+    i32[(block + r.BLOCK_NEXT) >> 2] = i32[addressKey(ripLow) >> 2];
+    i32[addressKey(ripLow) >> 2] = block;
+    i32[S_OPS_NEXT >> 2] = at;
+    i32[S_BLOCKS_DECODED >> 2]++;
     this.watch(block, address >>> 12);
-    if (address2 >= 0) this.watch(block, address2 >>> 12);
+    if (address2 !== NOT_RAM) this.watch(block + SECOND_PAGE, address2 >>> 12);
     return block;
   }
 
-  private watch(block: Block, page: number): void {
-    let set = this.byPage.get(page);
-    if (set === undefined) {
-      set = new Set();
-      this.byPage.set(page, set);
-      this.mmu.u8[S_PAGE_FLAGS + page] |= 1;
-      this.mmu.protectPage(page * PAGE_SIZE);
-    }
-    set.add(block);
+  private watch(link: number, page: number): void {
+    const { i32, u8, mmu } = this;
+    i32[this.nextLink(link) >> 2] = i32[pageKey(page) >> 2];
+    i32[pageKey(page) >> 2] = link;
+    if (u8[S_PAGE_FLAGS + page] & PAGE_HAS_BLOCK) return;
+    u8[S_PAGE_FLAGS + page] |= PAGE_HAS_BLOCK;
+    mmu.protectPage(page * PAGE_SIZE);
   }
+
+  /** Where a link of a page's list has the next one. */
+  private nextLink(link: number): number {
+    return link & SECOND_PAGE ? link - SECOND_PAGE + r.BLOCK_NEXT_IN_PAGE2 : link + r.BLOCK_NEXT_IN_PAGE;
+  }
+
+  /** The page whose list a link stands in. */
+  private pageOf(link: number): number {
+    const address = link & SECOND_PAGE ? link - SECOND_PAGE + r.BLOCK_ADDRESS2 : link + r.BLOCK_ADDRESS;
+    return this.i32[address >> 2] >>> 12;
+  }
+
+  /** Forgets a block. Its records may be running: they now lead back to the dispatcher. */
+  private drop(block: number): void {
+    const { i32, u16 } = this;
+    const end = i32[(block + r.BLOCK_END) >> 2];
+    for (let at = block + r.BLOCK_SIZE; at < end; at += r.RECORD_SIZE) {
+      // The head, and helpers that have just called us, are never entered again; all else looks RIP up anew.
+      u16[(at + r.R_HANDLER) >> 1] = H_STALE;
+    }
+    const ripLow = i32[(block + r.BLOCK_RIP) >> 2];
+    this.jumps.forget(ripLow, i32[(block + r.BLOCK_RIP + 4) >> 2], i32[(block + r.BLOCK_MODE) >> 2]);
+    let before = addressKey(ripLow);
+    while (i32[before >> 2] !== block) before = i32[before >> 2] + r.BLOCK_NEXT;
+    i32[before >> 2] = i32[(block + r.BLOCK_NEXT) >> 2];
+    this.unwatch(block);
+    if (i32[(block + r.BLOCK_ADDRESS2) >> 2] !== NOT_RAM) this.unwatch(block + SECOND_PAGE);
+  }
+
+  /** Takes a link out of its page's list. The page's flag stays until a write finds the list empty. */
+  private unwatch(link: number): void {
+    const { i32 } = this;
+    let before = pageKey(this.pageOf(link));
+    while (i32[before >> 2] !== link) before = this.nextLink(i32[before >> 2]);
+    i32[before >> 2] = i32[this.nextLink(link) >> 2];
+  }
+
+  // --- TypeScript only ------------------------------------------------------------------------------------------------
 
   /** Bytes of guest RAM changed: drops the blocks made from them. */
   written(address: number, length: number): void {
     for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) {
-      const set = this.byPage.get(page);
-      if (set === undefined) continue;
-      for (const block of set) {
-        const begin = block.address;
-        const inFirst = address < begin + block.bytes && begin < address + length;
-        if (inFirst || block.address2 >= 0) this.drop(block);
+      if (!(this.u8[S_PAGE_FLAGS + page] & PAGE_HAS_BLOCK)) continue;
+      let isEmpty = true;
+      for (let link = this.i32[pageKey(page) >> 2]; link !== 0; ) {
+        const block = link & ~SECOND_PAGE;
+        const isWritten = this.pageOf(link) === page && this.reaches(block, address, length);
+        if (this.pageOf(link) === page && !isWritten) isEmpty = false;
+        link = this.i32[this.nextLink(link) >> 2];
+        // Its other link, if both pages are in this list, would lead to the same.
+        if ((link & ~SECOND_PAGE) === block) link = this.i32[this.nextLink(link) >> 2];
+        if (isWritten) {
+          this.dropped++;
+          this.drop(block);
+        }
       }
-      if (set.size === 0) {
-        this.byPage.delete(page);
-        this.mmu.u8[S_PAGE_FLAGS + page] &= ~1;
-      }
+      if (isEmpty) this.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_BLOCK;
     }
   }
 
-  /** Forgets a block. Its records may be running: they now lead back to the dispatcher. */
-  private drop(block: Block): void {
-    this.counters.dropped++;
-    for (let at = block.op; at < block.end; at += r.RECORD_SIZE) {
-      // The head, and helpers that have just called us, are never entered again; all else looks RIP up anew.
-      this.u16[(at + r.R_HANDLER) >> 1] = H_STALE;
-    }
-    this.jumps.forget(block.ripLow, block.ripHigh, block.mode);
-    const key = (block.ripLow >>> 0) * 4096 + (block.mode & 0xfff);
-    let at = this.blocks.get(key);
-    if (at === block) {
-      if (block.next === undefined) this.blocks.delete(key);
-      else this.blocks.set(key, block.next);
-    } else
-      for (; at !== undefined; at = at.next)
-        if (at.next === block) {
-          at.next = block.next;
-          break;
-        }
-    this.byPage.get(block.address >>> 12)?.delete(block);
-    if (block.address2 >= 0) this.byPage.get(block.address2 >>> 12)?.delete(block);
+  /** Does a block have code among the bytes? Of one that reaches into a second page this is taken for granted. */
+  private reaches(block: number, address: number, length: number): boolean {
+    const { i32 } = this;
+    if (i32[(block + r.BLOCK_ADDRESS2) >> 2] !== NOT_RAM) return true;
+    const begin = i32[(block + r.BLOCK_ADDRESS) >> 2] >>> 0;
+    return address < begin + i32[(block + r.BLOCK_BYTES) >> 2] && begin < address + length;
   }
+}
+
+/** Offset of the first block of the list of an address. */
+function addressKey(ripLow: number): number {
+  return S_BLOCKS_BY_ADDRESS + (((ripLow ^ (ripLow >>> 14)) & (BLOCK_ADDRESS_KEYS - 1)) << 2);
+}
+
+/** Offset of the first link of the list of a page. */
+function pageKey(page: number): number {
+  return S_BLOCKS_BY_PAGE + ((page & (BLOCK_PAGE_KEYS - 1)) << 2);
 }

@@ -16,6 +16,8 @@ export interface CoreImports {
   /** @returns what a port reads. */
   portIn(port: number, size: AccessSize): number;
   portOut(port: number, size: AccessSize, value: number): void;
+  /** @returns the table index of the region at an address, 0 for none. */
+  regionAt(ripLow: number, ripHigh: number, mode: number): number;
 }
 
 /** Code of regions, ready to run. */

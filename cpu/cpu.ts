@@ -24,7 +24,7 @@ import { helperOf } from './helpers/all.ts';
 import { RFLAGS_RF } from './helpers/flags.ts';
 import { RegionCompiler } from './jit/compiler.ts';
 import { Mmu } from './mmu/mmu.ts';
-import { codeSize, MODE_ONE, MODE_TRAP, MODE_WATCHED } from './mode.ts';
+import { codeSize, isStepped, MODE_ONE, MODE_TRAP, MODE_WATCHED } from './mode.ts';
 import * as r from './record.ts';
 import {
   gprOffset,
@@ -45,7 +45,7 @@ import {
 } from './state.ts';
 import { BREAK_EXECUTE, breakpointsAt, DR6_BS } from './system/debug.ts';
 import { deliverException, deliverInterrupt, deliverNmi } from './system/delivery.ts';
-import { checkUnit, needsHelper } from './system/legality.ts';
+import { checkUnit } from './system/legality.ts';
 import { resetState } from './system/reset.ts';
 import { notCanonicalVector } from './system/stack-fault.ts';
 
@@ -153,6 +153,7 @@ export class Cpu {
       store: (size) => this.mmu.slowStore(size),
       portIn: (port, size) => env.ports.read(port, size),
       portOut: (port, size, value) => env.ports.write(port, size, value >>> 0),
+      regionAt: (low, high, mode) => this.blocks.regionAt(low, high, mode),
     });
     const { buffer } = this.core;
     this.buffer = buffer;
@@ -163,7 +164,6 @@ export class Cpu {
     this.mmu = new Mmu(buffer, options.ramSize, env.mmio);
     this.blocks = new BlockCache(this.mmu, buffer);
     this.x87 = new X87State(buffer, X87_LAYOUT);
-    this.blocks.needsHelper = needsHelper;
     this.mmu.onCodeWrite = (address, length) => this.ramWritten(address, length);
     if (options.hotThreshold) {
       const regions = new RegionCompiler(this.mmu, this.blocks, this.core, options);
@@ -352,6 +352,8 @@ export class Cpu {
   /** Decodes what stands at RIP. @returns false when fetching it faulted (the exception is delivered). */
   private miss(): boolean {
     const { i32 } = this;
+    // The mode has just changed: what comes next runs alone (runOne).
+    if (isStepped(i32[S_MODE >> 2])) return true;
     try {
       this.blocks.lookup(i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2], i32[S_MODE >> 2]);
       return true;
@@ -376,7 +378,7 @@ export class Cpu {
     const low = i32[S_RIP >> 2];
     const high = i32[(S_RIP + 4) >> 2];
     if (performance.now() < this.warmUntil) {
-      const { op } = this.blocks.lookup(low, high, i32[S_MODE >> 2]);
+      const op = this.blocks.lookup(low, high, i32[S_MODE >> 2]);
       if (!this.blocks.wasGivenTime(op)) {
         this.blocks.giveTime(op, WARM_UP_THRESHOLD);
         return;

@@ -1,6 +1,6 @@
 /**
  * The jump cache as TypeScript fills it: from (RIP, mode) to what runs there. Generated code probes the entries of a set
- * in order (wasm/interpreter.ts, `lookup`); the newest stands first.
+ * in order (wasm/dispatcher.ts); the newest stands first. Compiled ahead of time too (aot/compile.ts).
  */
 import {
   JUMP_EXITS,

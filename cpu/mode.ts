@@ -40,6 +40,11 @@ export const MODE_WATCHED = 1 << 23;
 /** The run loop wants one instruction only (interrupt shadow, single step). */
 export const MODE_ONE = 1 << 22;
 
+/** Must the run loop see to it that only one instruction runs? */
+export function isStepped(mode: number): boolean {
+  return (mode & (MODE_TRAP | MODE_WATCHED)) !== 0 && !(mode & MODE_ONE);
+}
+
 export function codeSize(mode: number): number {
   return mode & MODE_CODE_MASK;
 }

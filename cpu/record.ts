@@ -34,6 +34,22 @@ export const R_ROW = 36;
 /** u16: ModRM byte and second immediate are kept for helpers: imm2 of ENTER and far pointers. */
 export const R_IMM2 = 38;
 
+/** In front of a block's records stands what is known of the block, BLOCK_SIZE bytes: i64 RIP, i32 mode word. */
+export const BLOCK_SIZE = 40;
+export const BLOCK_RIP = 0;
+export const BLOCK_MODE = 8;
+/** u32: physical address of the first byte, and of the second page that the block reaches into (-1: none). */
+export const BLOCK_ADDRESS = 12;
+export const BLOCK_ADDRESS2 = 16;
+/** i32: end of its records. */
+export const BLOCK_END = 20;
+/** i32: length of its code in bytes. */
+export const BLOCK_BYTES = 24;
+/** i32: next block in the list by address; next link (blocks.ts) in those by page, for either page. */
+export const BLOCK_NEXT = 28;
+export const BLOCK_NEXT_IN_PAGE = 32;
+export const BLOCK_NEXT_IN_PAGE2 = 36;
+
 /** The first record of a block is its head: R_IMM low = number of instructions, R_DISP = see HEAD_*. */
 export const HEAD_COUNT = R_IMM;
 /** i32: executions until the block is reported as hot. */

@@ -4,6 +4,19 @@
  * All offsets are bytes from the start of the memory.
  */
 
+/** u32: size of guest RAM in bytes. */
+export const S_RAM_SIZE = 0x40;
+/** i32: where the next block's records go (S_OPS … S_OPS_END). */
+export const S_OPS_NEXT = 0x44;
+/** i32: executions after which a block is reported as hot. */
+export const S_HOT_THRESHOLD = 0x48;
+/** i32: blocks decoded. */
+export const S_BLOCKS_DECODED = 0x4c;
+/** i32: nonzero when there are regions. */
+export const S_HAS_REGIONS = 0x50;
+/** Physical addresses of the paging-structure entries that a walk has passed, a u32 for each level. */
+export const S_WALK = 0x58;
+
 /** i32: regions or mappings were invalidated; a region that called out leaves. */
 export const S_STALE = 0x94;
 
@@ -130,6 +143,9 @@ export const S_MTRR_DEF_TYPE = 0x800;
 export const S_MTRR_VARIABLE = 0x808;
 export const S_MTRR_FIXED = 0x888;
 
+/** An instruction that reaches into the next page, on its way to the decoder: 64 bytes. */
+export const S_CODE_COPY = 0x900;
+
 /** Software TLBs: TLB_ENTRIES entries of TLB_STRIDE bytes for supervisor and for user accesses. */
 export const S_TLB_SUPERVISOR = 0x10000;
 export const S_TLB_USER = 0x14000;
@@ -143,6 +159,10 @@ export const TLB_WRITE = 8;
 export const TLB_ADDEND = 16;
 /** Matches no page address: its low bits are set. */
 export const TLB_NEVER_LOW = -1;
+
+/** Constant tables of code that was compiled ahead of time (aot/compile.ts). */
+export const S_TABLES = 0x1c000;
+export const S_TABLES_END = 0x40000;
 
 /** Jump cache: JUMP_SETS sets, indexed by a hash of RIP, of JUMP_WAYS entries of JUMP_STRIDE bytes. */
 export const S_JUMP_CACHE = 0x140000;
@@ -160,8 +180,14 @@ export const JUMP_EXITS = 20;
 /** One byte per 4 KiB page of RAM: nonzero when translations depend on its contents (stores take the slow path). */
 export const S_PAGE_FLAGS = 0x40000;
 
+/** Decoded blocks by address and by page (blocks.ts): i32 first block of a list, for each of so many keys. */
+export const S_BLOCKS_BY_ADDRESS = 0x1c0000;
+export const BLOCK_ADDRESS_KEYS = 16384;
+export const S_BLOCKS_BY_PAGE = 0x1d0000;
+export const BLOCK_PAGE_KEYS = 4096;
+
 /** Pre-decoded operations (record.ts). */
-export const S_OPS = 0x1c0000;
+export const S_OPS = 0x1d4000;
 export const S_OPS_END = 0xf00000;
 
 /** Exit sites of regions (jit/sites.ts): indirect jumps with the targets that they were seen to take, then plain counts. */

@@ -12,12 +12,13 @@ import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const bundle = `${root}dist/tsvmm.js`;
+const generator = `${root}build/generator.mjs`;
 
 rmSync(`${bundle}.cache`, { force: true });
 
-// The CPU's core, in both forms, and the columns of its opcode table are generated here: the program carries no generator, and its start
-// parses no table. All of the CPU is loaded, as its modules define the columns.
-const generator = await build({
+// The CPU's core, in both forms, and the columns of its opcode table are generated here: the program carries no
+// generator, and its start parses no table. All of the CPU is loaded, as its modules define the columns.
+await build({
   absWorkingDir: root,
   stdin: {
     contents: `
@@ -28,17 +29,17 @@ const generator = await build({
     resolveDir: root,
     loader: 'ts',
   },
+  outfile: generator,
   bundle: true,
   platform: 'node',
+  packages: 'external',
   format: 'esm',
-  write: false,
   logLevel: 'warning',
 });
-const { buildCoreModule, buildCoreSource, embeddedColumns } = await import(
-  `data:text/javascript;base64,${Buffer.from(generator.outputFiles[0].contents).toString('base64')}`
-);
+const { buildCoreModule, buildCoreSource, embeddedColumns } = await import(generator);
+rmSync(generator);
 mkdirSync(`${root}dist`, { recursive: true });
-writeFileSync(`${root}dist/core.wasm`, buildCoreModule());
+writeFileSync(`${root}dist/core.wasm`, buildCoreModule(`${root}cpu`));
 
 // The core as JavaScript brings its back end along: only those who ask for it load either.
 await build({

@@ -344,7 +344,7 @@ export class Machine implements MonitorTarget {
       `time: ${(clock.now() / 1e9).toFixed(3)} s`,
       `instructions: ${cpu.instructions}`,
       ...cpu.counters.lines(),
-      `blocks decoded: ${cpu.blocks.counters.decoded}, dropped: ${cpu.blocks.counters.dropped}`,
+      `blocks decoded: ${cpu.blocks.decoded}, dropped: ${cpu.blocks.dropped}`,
     ];
     if (cpu.regions !== undefined) {
       const { regions, instructions, bytes, milliseconds, killed } = cpu.regions.counters;

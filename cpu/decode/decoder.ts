@@ -1,6 +1,6 @@
 /**
  * The instruction decoder (Intel SDM vol. 2A ch. 2, vol. 2D appendix A): bytes → {@link Insn}, by the opcode table.
- * Allocates nothing.
+ * Allocates nothing. Compiled ahead of time too (aot/compile.ts).
  */
 import { byteColumn, column } from '../isa/columns.ts';
 import {
@@ -227,12 +227,13 @@ export function decode(insn: Insn, code: Uint8Array, start: number, codeSize: nu
   insn.hasModrm = opcodeHasModrm[key] === 1;
   if (insn.hasModrm) {
     modrm = bytes[at++];
-    insn.modrm = modrm;
     insn.mod = modrm >> 6;
     insn.reg = ((modrm >> 3) & 7) | ((rex & 4) << 1);
     // MOV of control and debug registers: ModRM.mod is ignored, the operand is a register.
     if (map === MAP_0F && (opcode & 0xfc) === 0x20) insn.mod = 3;
   }
+
+  insn.modrm = modrm;
 
   let row = ENTRY_UD;
   for (let c = firstCandidate[key]; c < firstCandidate[key + 1]; c++) {
@@ -319,13 +320,16 @@ function decodeAddress(insn: Insn, modrm: number, rex: number): void {
   insn.dispHigh = insn.dispLow >> 31;
 }
 
+/** Base registers of the 16-bit addressing forms: BX BX BP BP SI DI BP BX. */
+const BASE_16 = Uint8Array.of(3, 3, 5, 5, 6, 7, 5, 3);
+
 /** 16-bit addressing forms (SDM vol. 2A, table 2-1). */
 function decodeAddress16(insn: Insn, modrm: number): void {
   const mod = modrm >> 6;
   const rm = modrm & 7;
   if (rm === 6 && mod === 0) insn.dispLow = int16();
   else {
-    insn.base = [3, 3, 5, 5, 6, 7, 5, 3][rm];
+    insn.base = BASE_16[rm];
     if (rm < 4) insn.index = rm & 1 ? 7 : 6;
     if (!insn.segmentOverride && insn.base === 5) insn.segment = SEG_SS;
     if (mod === 1) insn.dispLow = int8();

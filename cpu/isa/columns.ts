@@ -11,7 +11,7 @@ declare const OPCODE_COLUMNS: string;
 const embedded: Record<string, string> | undefined =
   typeof OPCODE_COLUMNS === 'string' ? JSON.parse(OPCODE_COLUMNS) : undefined;
 
-type Column = Uint8Array | Uint16Array | Uint32Array;
+export type Column = Uint8Array | Uint16Array | Uint32Array;
 
 const computed = new Map<string, Column>();
 
@@ -27,6 +27,13 @@ export function column<T extends Column>(name: string, Type: new (data: ArrayBuf
 /** A byte (or a truth value) for each row. */
 export function byteColumn(name: string, of: (row: OpcodeRow) => number | boolean): Uint8Array {
   return column(name, Uint8Array, () => Uint8Array.from(allRows(), (row) => Number(of(row))));
+}
+
+/** A column that was computed here. */
+export function columnOf(name: string): Column {
+  const values = computed.get(name);
+  if (values === undefined) throw new Error(`no column ${name}: its module is not loaded`);
+  return values;
 }
 
 /** What the build embeds: all columns of the modules that are loaded. */

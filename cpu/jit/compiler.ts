@@ -13,7 +13,7 @@ import { isBulk } from '../lift/string.ts';
 import { type DirectWindow, findDirectWindow } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
-import { PAGE_SIZE, RAM_BASE, S_PAGE_FLAGS, S_STALE } from '../state.ts';
+import { PAGE_SIZE, RAM_BASE, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { needsHelper } from '../system/legality.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
 import { Encoder } from '../wasm/encoder.ts';
@@ -148,14 +148,9 @@ export class RegionCompiler {
     return true;
   }
 
-  /** Physical address of code, -1 when fetching it would fault. */
+  /** Physical address of code, negative when there is none or fetching it would fault. */
   private fetch(low: number, high: number): number {
-    try {
-      return this.mmu.translateFetch(low | 0, high);
-    } catch (error) {
-      this.mmu.caught(error);
-      return -1;
-    }
+    return this.mmu.fetchAddress(low | 0, high);
   }
 
   /** Notes that code is hot. @returns whether there is enough to do for `compile` */
@@ -326,6 +321,7 @@ export class RegionCompiler {
 
   private enter(region: Region): void {
     this.size += region.size;
+    this.mmu.i32[S_HAS_REGIONS >> 2] = 1;
     const list = this.regions.get(region.ripLow);
     if (list === undefined) this.regions.set(region.ripLow, [region]);
     else list.push(region);

@@ -183,7 +183,7 @@ export class Lifter {
       return op.SLOT_RECORD + (mode === 'B' ? record.R_AUX : isRegField(mode) ? record.R_REG : record.R_RM);
     const { insn } = this;
     const n = mode === 'B' ? insn.vvvv : isRegField(mode) ? insn.reg : insn.rm;
-    return registerOffset(mode, n, this.bytes(k) === 1 && !insn.hasRex);
+    return registerOffset(registerFile(mode), n, this.bytes(k) === 1 && !insn.hasRex);
   }
 
   // --- registers --------------------------------------------------------------------------------------------------
@@ -413,23 +413,29 @@ export function isRegField(mode: string): boolean {
   return mode === 'G' || mode === 'V' || mode === 'P' || mode === 'S' || mode === 'C' || mode === 'D';
 }
 
-/** Offset of register `n` of an operand mode in the state block; `high`: 4…7 are AH…BH. */
-export function registerOffset(mode: string, n: number, high: boolean): number {
-  switch (mode) {
-    case 'V':
-    case 'W':
-    case 'U':
+/** Register files. */
+const FILE_GPR = 0;
+const FILE_XMM = 1;
+const FILE_MMX = 2;
+const FILE_SEGMENT = 3;
+
+/** The register file of an operand mode. */
+export function registerFile(mode: string): number {
+  if (mode === 'V' || mode === 'W' || mode === 'U') return FILE_XMM;
+  if (mode === 'P' || mode === 'Q' || mode === 'N') return FILE_MMX;
+  // Helpers want the number of a control or debug register; it goes as that of a general register.
+  return mode === 'S' ? FILE_SEGMENT : FILE_GPR;
+}
+
+/** Offset of register `n` of a register file in the state block; `high`: 4…7 are AH…BH. */
+export function registerOffset(file: number, n: number, high: boolean): number {
+  switch (file) {
+    case FILE_XMM:
       return S_XMM + n * 16;
-    case 'P':
-    case 'Q':
-    case 'N':
+    case FILE_MMX:
       return S_X87 + (n & 7) * 16;
-    case 'S':
+    case FILE_SEGMENT:
       return segmentOffset(n);
-    case 'C':
-    case 'D':
-      // Helpers want the number; it goes as that of a general register.
-      return gprOffset(n);
     default:
       return high && n >= 4 && n < 8 ? gprOffset(n - 4) + 1 : gprOffset(n);
   }
@@ -440,9 +446,8 @@ export let targetHigh = 0;
 
 /** Computes the absolute target of a relative branch into `targetLow/High`. */
 export function branchTarget(insn: Insn, nextLow: number, nextHigh: number): void {
-  const sum = (nextLow >>> 0) + (insn.immLow >>> 0);
-  targetLow = sum | 0;
-  targetHigh = (nextHigh + insn.immHigh + (sum > 0xffffffff ? 1 : 0)) | 0;
+  targetLow = (nextLow + insn.immLow) | 0;
+  targetHigh = (nextHigh + insn.immHigh + (targetLow >>> 0 < nextLow >>> 0 ? 1 : 0)) | 0;
   if (!insn.mode64) {
     targetHigh = 0;
     if (insn.operandSize === 2) targetLow &= 0xffff;

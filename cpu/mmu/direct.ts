@@ -3,8 +3,12 @@
  * piece. Within it translated code reaches memory with one comparison. Marks the window's pages accessed and dirty, as
  * its use will not.
  */
-import { GuestFault } from '../fault.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE, type WalkContext, walk, walked } from './walk.ts';
+
+/** Memory whose size is known. */
+interface Ram extends WalkContext {
+  readonly ramSize: number;
+}
 
 export interface DirectWindow {
   low: number;
@@ -16,18 +20,13 @@ const HIGHEST_START = 0x200000;
 const PAGE_SIZE = 4096;
 
 /** Is the page of `address` mapped to itself, writable by the supervisor? Leaves its size in `walked`. */
-function identity(context: WalkContext, address: number): boolean {
-  try {
-    walk(context, address | 0, 0, ACCESS_WRITE | ACCESS_IMPLICIT);
-  } catch (fault) {
-    if (fault instanceof GuestFault) return false;
-    throw fault;
-  }
+function identity(context: Ram, address: number): boolean {
+  if (!walk(context, address | 0, 0, ACCESS_WRITE | ACCESS_IMPLICIT)) return false;
   return walked.high === 0 && walked.low >>> 0 === address && walked.writable && !walked.guarded;
 }
 
 /** The window of the address space that is active now; length 0 when there is none. */
-export function findDirectWindow(context: WalkContext): DirectWindow {
+export function findDirectWindow(context: Ram): DirectWindow {
   let low = 0;
   while (low < HIGHEST_START && !identity(context, low)) low += PAGE_SIZE;
   let end = low;

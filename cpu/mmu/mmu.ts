@@ -11,6 +11,7 @@ import {
   RAM_BASE,
   S_MODE,
   S_PAGE_FLAGS,
+  S_RAM_SIZE,
   S_SLOW_ADDRESS,
   S_SLOW_VALUE,
   S_TLB_STRICT,
@@ -23,7 +24,20 @@ import {
   TLB_WRITE,
 } from '../state.ts';
 import { BREAK_ON_READ, BREAK_ON_WRITE, breakpointsAt } from '../system/debug.ts';
-import { ACCESS_FETCH, ACCESS_IMPLICIT, ACCESS_READ, ACCESS_USER, ACCESS_WRITE, walk, walked } from './walk.ts';
+import {
+  ACCESS_FETCH,
+  ACCESS_IMPLICIT,
+  ACCESS_READ,
+  ACCESS_USER,
+  ACCESS_WRITE,
+  raiseWalked,
+  walk,
+  walked,
+} from './walk.ts';
+
+/** Instead of a physical address: it is no RAM (`walked` has it); the walk faulted (`walked` tells how). */
+export const NOT_RAM = -1;
+export const FAULTED = -2;
 
 /** Flag of the slow load's size argument: the same address will be stored to. */
 const FOR_WRITE = 0x100;
@@ -50,6 +64,7 @@ export class Mmu {
     this.i32 = new Int32Array(buffer);
     this.ramSize = ramSize;
     this.mmio = mmio;
+    this.i32[S_RAM_SIZE >> 2] = ramSize;
     this.i32.fill(-1, S_TLB_STRICT >> 2, (S_TLB_STRICT + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
@@ -97,12 +112,12 @@ export class Mmu {
 
   /**
    * Where an access that stays within one page goes.
-   * @returns the physical address when it is RAM, else -1 (`walked` has the address).
+   * @returns the physical address, NOT_RAM or FAULTED
    */
   private resolve(low: number, high: number, access: number): number {
-    walk(this, low, high, access);
+    if (!walk(this, low, high, access)) return FAULTED;
     const address = walked.low >>> 0;
-    return walked.high === 0 && address < this.ramSize ? address : -1;
+    return walked.high === 0 && address < this.i32[S_RAM_SIZE >> 2] >>> 0 ? address : NOT_RAM;
   }
 
   /** As {@link resolve} for data, by the TLB if it knows the page; otherwise enters it there. */
@@ -113,7 +128,8 @@ export class Mmu {
     const tag = (entry + (access & ACCESS_WRITE ? TLB_WRITE : TLB_READ)) >> 2;
     if (i32[tag] === (low & -PAGE_SIZE) && i32[tag + 1] === high) return (low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0;
     const address = this.resolve(low, high, access);
-    if (address >= 0) this.fill(low, high, address, user);
+    if (address === FAULTED) raiseWalked();
+    if (address !== NOT_RAM) this.fill(low, high, address, user);
     return address;
   }
 
@@ -184,6 +200,11 @@ export class Mmu {
     return 1;
   }
 
+  /** @throws GuestFault when the access is not allowed */
+  private mayAccess(low: number, high: number, access: number): void {
+    if (!walk(this, low, high, access)) raiseWalked();
+  }
+
   /** Copies `size` bytes from a linear address to offset `to` of the memory. */
   private loadTo(to: number, low: number, high: number, size: number, access: number): void {
     const room = PAGE_SIZE - (low & (PAGE_SIZE - 1));
@@ -208,8 +229,8 @@ export class Mmu {
       const next = (low + room) | 0;
       const nextHigh = next === 0 ? (high + 1) | 0 : high;
       // The second page first asks for permission: a fault there must leave the first one unwritten.
-      walk(this, low, high, access);
-      walk(this, next, nextHigh, access);
+      this.mayAccess(low, high, access);
+      this.mayAccess(next, nextHigh, access);
       this.storeFrom(from, low, high, room, access);
       this.storeFrom(from + room, next, nextHigh, size - room, access);
       return;
@@ -314,11 +335,11 @@ export class Mmu {
   /** Checks that `length` bytes may be accessed without touching them. */
   probe(low: number, high: number, length: number, write: boolean): void {
     const access = (write ? ACCESS_WRITE : ACCESS_READ) | this.user;
-    walk(this, low, high, access);
+    this.mayAccess(low, high, access);
     const room = PAGE_SIZE - (low & (PAGE_SIZE - 1));
     for (let done = room; done < length; done += PAGE_SIZE) {
       const next = (low + done) | 0;
-      walk(this, next, next >>> 0 < low >>> 0 ? (high + 1) | 0 : high, access);
+      this.mayAccess(next, next >>> 0 < low >>> 0 ? (high + 1) | 0 : high, access);
     }
   }
 
@@ -330,8 +351,8 @@ export class Mmu {
     return this.find(low, high, (write ? ACCESS_WRITE : ACCESS_READ) | this.user);
   }
 
-  /** Physical address of a code byte; -1 when it is not RAM. */
-  translateFetch(low: number, high: number): number {
+  /** Physical address of a code byte, NOT_RAM or FAULTED. */
+  fetchAddress(low: number, high: number): number {
     return this.resolve(low, high, ACCESS_FETCH | this.user);
   }
 }

@@ -1,5 +1,6 @@
 /**
- * The dispatcher of the core module: finds what stands at RIP in the jump cache, a region or operations, and runs it.
+ * The dispatcher of the core module: finds what stands at RIP in the jump cache, a region or operations (decoded if need be),
+ * and runs it.
  * Regions come back to it; handlers tail-call it when a block ends.
  */
 import { EXIT_MISS, EXIT_RECOMPILE, EXIT_SIDE } from '../exits.ts';
@@ -18,20 +19,20 @@ const RIP = 4;
 /** Side exits after which a region is looked at again. */
 const SIDE_EXIT_LIMIT = 1000;
 
-/** Body of lookup(). */
-export function lookupBody(): Uint8Array {
+/** Body of lookup(). `atRip`: the function that finds or decodes the block at RIP (BlockCache.atRip), if there is one. */
+export function lookupBody(atRip?: number): Uint8Array {
   const out = new wasm.Encoder();
   out.u32(2);
   out.u32(4);
   out.byte(wasm.VALUE_TYPE[op.T_I32]);
   out.u32(1);
   out.byte(wasm.VALUE_TYPE[op.T_I64]);
-  lookup(out);
+  lookup(out, atRip);
   out.byte(wasm.END);
   return out.written();
 }
 
-function lookup(out: wasm.Encoder): void {
+function lookup(out: wasm.Encoder, atRip?: number): void {
   out.byte(wasm.LOOP); // $lookup
   out.byte(wasm.VOID);
   out.loadField(state.S_RIP, 8);
@@ -63,6 +64,13 @@ function lookup(out: wasm.Encoder): void {
   out.byte(op.I32_AND);
   out.branch(wasm.BR_IF, 0);
   out.byte(wasm.END);
+  // Not in the cache; atRip puts it there.
+  if (atRip !== undefined) {
+    out.call(atRip);
+    out.i32Const(state.S_OPS);
+    out.byte(op.I32_GE_U);
+    out.branch(wasm.BR_IF, 1);
+  }
   exit(out, EXIT_MISS);
   out.byte(wasm.END);
   // A region, unless the last one asked for the interpreter.

@@ -224,6 +224,10 @@ export interface ModuleParts {
   ownTable?: number;
   /** Functions (by index) that the module's own table starts with. */
   elements?: number[];
+  /** Number of i32 variables, zero at first. */
+  globals?: number;
+  /** What the memory starts with. */
+  data?: { offset: number; bytes: Uint8Array }[];
   /** Functions: type index and body (locals declaration and code, without the size). */
   functions: { type: number; body: Uint8Array; exportAs?: string }[];
 }
@@ -282,6 +286,17 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
     finish(4);
   }
 
+  if (parts.globals !== undefined) {
+    section.u32(parts.globals);
+    for (let n = 0; n < parts.globals; n++) {
+      section.byte(VALUE_TYPE[1]);
+      section.byte(1); // variable
+      section.i32Const(0);
+      section.byte(END);
+    }
+    finish(6);
+  }
+
   const exported = parts.functions
     .map((f, i) => ({ name: f.exportAs, index: i + parts.functionImports.length }))
     .filter((f) => f.name !== undefined);
@@ -311,5 +326,16 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
   section.u32(parts.functions.length);
   for (const { body } of parts.functions) section.vector(body);
   finish(10);
+
+  if (parts.data !== undefined) {
+    section.u32(parts.data.length);
+    for (const { offset, bytes } of parts.data) {
+      section.u32(0);
+      section.i32Const(offset);
+      section.byte(END);
+      section.vector(bytes);
+    }
+    finish(11);
+  }
   return out.bytes.slice(0, out.length);
 }

@@ -8,6 +8,9 @@
  * `run(op)` executes from record `op`, or from RIP when `op` is 0, until something needs TypeScript; its result is an
  * EXIT_* code. RIP in the state is current whenever it returns.
  */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { AotCompiler } from '../aot/compile.ts';
 import { EXIT_BUDGET, EXIT_EXCEPTION, EXIT_HOT, HELPER_JUMP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import { definitionOf } from '../lift/lift.ts';
@@ -23,6 +26,7 @@ import {
   FUNCTION_HELPER,
   FUNCTION_LOOKUP,
   IMPORT_HELPER,
+  IMPORT_REGION_AT,
   TABLE_SIZE,
   TYPE_REGION,
   TYPE_RUN,
@@ -230,28 +234,69 @@ function shapeHandlers(): CoreFunction[] {
   });
 }
 
-/** The core module's parts. */
-export function coreModule(): wasm.ModuleParts {
+/**
+ * What finds and decodes blocks, compiled from the sources in the directory `sources` (cpu/). Its functions stand behind
+ * the others; the first is BlockCache.atRip.
+ */
+function frontEnd(sources: string, firstFunction: number) {
+  const types = [...CORE_TYPES];
+  const compiler = new AotCompiler({
+    firstFunction,
+    typeOf: (parameters, hasResult) => {
+      const found = types.findIndex(
+        (type) => type.parameters.length === parameters && type.results.length === Number(hasResult) && isI32(type),
+      );
+      if (found >= 0) return found;
+      const i32 = wasm.VALUE_TYPE[op.T_I32];
+      return types.push({ parameters: Array(parameters).fill(i32), results: hasResult ? [i32] : [] }) - 1;
+    },
+    dataStart: state.S_TABLES,
+    dataEnd: state.S_TABLES_END,
+    imports: { 'BlockCache.regionAt': IMPORT_REGION_AT },
+    outside: ['RecordWriter.segmentChecks'],
+  });
+  compiler.root(join(sources, 'blocks.ts'), 'BlockCache', 'atRip');
+  const [first, ...others] = compiler.functions();
+  const functions: CoreFunction[] = [{ ...first, exportAs: 'atRip' }, ...others];
+  return { types, functions, globals: compiler.globalCount, data: compiler.data() };
+}
+
+function isI32({ parameters, results }: wasm.FunctionType): boolean {
+  return [...parameters, ...results].every((type) => type === wasm.VALUE_TYPE[op.T_I32]);
+}
+
+/**
+ * The core module's parts.
+ * @param sources the directory cpu/, whose sources become the front end; without it TypeScript finds and decodes blocks
+ */
+export function coreModule(sources?: string): wasm.ModuleParts {
   const special = Array.from({ length: FIRST_SHAPE }, (_, handler) => recordFunction(SPECIAL[handler]));
   const handlers = [...special, ...shapeHandlers()];
+  const atRip = FIRST_HANDLER_FUNCTION + handlers.length;
+  const front = sources === undefined ? undefined : frontEnd(sources, atRip);
   return {
-    types: CORE_TYPES,
+    types: front?.types ?? CORE_TYPES,
     functionImports: CORE_IMPORTS,
     memory: { initial: 256, maximum: 65536 },
     ownTable: TABLE_SIZE,
     elements: handlers.map((_, handler) => FIRST_HANDLER_FUNCTION + handler),
+    ...(front && { globals: front.globals, data: front.data }),
     functions: [
       ...coreFunctions(),
-      { type: TYPE_REGION, body: lookupBody() },
+      { type: TYPE_REGION, body: lookupBody(front && atRip) },
       recordFunction(helper),
       recordFunction(fault),
       recordFunction(run, 'run'),
       ...handlers,
+      ...(front?.functions ?? []),
     ],
   };
 }
 
-/** The bytes of the core module. */
-export function buildCoreModule(): Uint8Array {
-  return wasm.assembleModule(coreModule());
+/**
+ * The bytes of the core module.
+ * @param sources the directory cpu/
+ */
+export function buildCoreModule(sources = fileURLToPath(new URL('..', import.meta.url))): Uint8Array {
+  return wasm.assembleModule(coreModule(sources));
 }

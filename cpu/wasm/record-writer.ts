@@ -1,19 +1,18 @@
-/** Writes decoded instructions as the interpreter's records (record.ts). */
+/** Writes decoded instructions as the interpreter's records (record.ts). Compiled ahead of time too (aot/compile.ts). */
 import { type Insn, NO_REGISTER, SEG_CS, SEG_FS } from '../decode/insn.ts';
 import { ROW_SEGMENT_ACCESS, segmentAccesses } from '../helpers/segment-access.ts';
 import { byteColumn } from '../isa/columns.ts';
-import { branchTarget, isRegField, registerOffset, targetHigh, targetLow } from '../lift/lifter.ts';
+import { branchTarget, isRegField, registerFile, registerOffset, targetHigh, targetLow } from '../lift/lifter.ts';
 import * as r from '../record.ts';
 import { gprOffset, S_EA, S_ZERO, SEGMENT_BASE, segmentOffset } from '../state.ts';
 import { H_ADDRESS, H_HELPER, handlerOf } from './shapes.ts';
 
-const MODES = 'GVPSCDERWQUNZ';
-/** Mode of the operand in ModRM.reg, and of that in ModRM.rm or the opcode: index into MODES. */
-const regModeOf = byteColumn('record.regMode', (row) =>
-  MODES.indexOf(row.operands.find(({ mode }) => isRegField(mode))?.mode ?? 'G'),
+/** Register files of the operand in ModRM.reg, and of that in ModRM.rm or the opcode. */
+const regFileOf = byteColumn('record.regFile', (row) =>
+  registerFile(row.operands.find(({ mode }) => isRegField(mode))?.mode ?? 'G'),
 );
-const rmModeOf = byteColumn('record.rmMode', (row) =>
-  MODES.indexOf(row.operands.find(({ mode }) => 'ERWQUNZ'.includes(mode))?.mode ?? 'E'),
+const rmFileOf = byteColumn('record.rmFile', (row) =>
+  registerFile(row.operands.find(({ mode }) => 'ERWQUNZ'.includes(mode))?.mode ?? 'E'),
 );
 const regIsByte = byteColumn('record.regIsByte', (row) =>
   row.operands.some(({ mode, type }) => mode === 'G' && type === 'b'),
@@ -50,7 +49,7 @@ export class RecordWriter {
   /**
    * Writes the records of `insn`, whose next instruction is at `nextLow/High` and which starts `ripOffset` bytes into
    * its block. `helper`: have its helper execute it; `checked`: some segment is not flat (MODE_CHECKED).
-   * @returns the offset behind them.
+   * @returns the offset behind them (0 only where {@link segmentChecks} is not at hand).
    */
   instruction(
     at: number,
@@ -66,9 +65,8 @@ export class RecordWriter {
     let dispLow = insn.dispLow;
     let dispHigh = insn.dispHigh;
     if (insn.ripRelative) {
-      const sum = (nextLow >>> 0) + (dispLow >>> 0);
-      dispLow = sum | 0;
-      dispHigh = (dispHigh + nextHigh + (sum > 0xffffffff ? 1 : 0)) | 0;
+      dispLow = (nextLow + dispLow) | 0;
+      dispHigh = (dispHigh + nextHigh + (dispLow >>> 0 < nextLow >>> 0 ? 1 : 0)) | 0;
     }
     const base = insn.base === NO_REGISTER ? S_ZERO : gprOffset(insn.base);
     const index = insn.index === NO_REGISTER ? S_ZERO : gprOffset(insn.index);
@@ -100,33 +98,17 @@ export class RecordWriter {
       (insn.mode64 ? r.INFO_MODE64 : 0) |
       (insn.lock ? r.INFO_LOCK : 0) |
       (insn.rexW ? r.INFO_REXW : 0);
-    if (!insn.mode64 && (checked || (memory && insn.segment === SEG_CS)))
-      for (const access of segmentAccesses(insn, memory, checked)) {
-        const check = at;
-        at = this.special(at, H_HELPER, ripOffset);
-        this.u16[(check + r.R_ROW) >> 1] = ROW_SEGMENT_ACCESS;
-        this.u16[(check + r.R_IMM2) >> 1] = insn.row;
-        this.i32[(check + r.R_INFO) >> 2] = info;
-        this.i32[(check + r.R_DISP) >> 2] = access.where;
-        this.i32[(check + r.R_DISP + 4) >> 2] = access.segment;
-        this.i32[(check + r.R_IMM) >> 2] = access.bytes;
-        this.i32[(check + r.R_IMM + 4) >> 2] = Number(access.write);
-      }
+    if (!insn.mode64 && (checked || (memory && insn.segment === SEG_CS))) {
+      at = this.segmentChecks(at, insn, memory, checked, ripOffset, info);
+      if (at === 0) return 0;
+    }
     const next = this.special(at, handler, ripOffset);
     const { u16, i32, u8 } = this;
     const xlat = isXlat[insn.row] === 1;
     const highByte = !insn.hasRex;
-    u16[(at + r.R_REG) >> 1] = registerOffset(
-      MODES[regModeOf[insn.row]],
-      insn.reg,
-      regIsByte[insn.row] === 1 && highByte,
-    );
+    u16[(at + r.R_REG) >> 1] = registerOffset(regFileOf[insn.row], insn.reg, regIsByte[insn.row] === 1 && highByte);
     if (!memory)
-      u16[(at + r.R_RM) >> 1] = registerOffset(
-        MODES[rmModeOf[insn.row]],
-        insn.rm,
-        rmIsByte[insn.row] === 1 && highByte,
-      );
+      u16[(at + r.R_RM) >> 1] = registerOffset(rmFileOf[insn.row], insn.rm, rmIsByte[insn.row] === 1 && highByte);
     else u16[(at + r.R_BASE) >> 1] = narrow ? S_EA : base;
     u16[(at + r.R_INDEX) >> 1] = memory && !narrow ? index : S_ZERO;
     u16[(at + r.R_SEGMENT) >> 1] = memory && narrow ? S_ZERO : memory || xlat || !insn.hasModrm ? segment : S_ZERO;
@@ -147,5 +129,28 @@ export class RecordWriter {
     u16[(at + r.R_ROW) >> 1] = insn.row;
     u16[(at + r.R_IMM2) >> 1] = insn.imm2;
     return next;
+  }
+
+  /** Writes the operations in front of an instruction that check its segments. @returns the offset behind them. */
+  private segmentChecks(
+    at: number,
+    insn: Insn,
+    memory: boolean,
+    checked: boolean,
+    ripOffset: number,
+    info: number,
+  ): number {
+    for (const access of segmentAccesses(insn, memory, checked)) {
+      const check = at;
+      at = this.special(at, H_HELPER, ripOffset);
+      this.u16[(check + r.R_ROW) >> 1] = ROW_SEGMENT_ACCESS;
+      this.u16[(check + r.R_IMM2) >> 1] = insn.row;
+      this.i32[(check + r.R_INFO) >> 2] = info;
+      this.i32[(check + r.R_DISP) >> 2] = access.where;
+      this.i32[(check + r.R_DISP + 4) >> 2] = access.segment;
+      this.i32[(check + r.R_IMM) >> 2] = access.bytes;
+      this.i32[(check + r.R_IMM + 4) >> 2] = Number(access.write);
+    }
+    return at;
   }
 }

@@ -1,0 +1,116 @@
+/**
+ * Compiles parts of this program to WebAssembly ahead of time: what runs once for each piece of the guest's code and so
+ * never gets warm in JavaScript. The same sources run as TypeScript too (tests hold both equal).
+ *
+ * The subset: numbers are int32 and booleans 0 or 1; `a < b` and its kin compare unsigned when an operand is `x >>> n`;
+ * sums that wrap must be cut (`| 0`) before they are compared. Every class has one instance, whose name is left out of
+ * calls; Uint8Array, Uint16Array and Int32Array are the machine's memory, their indices below 2^32; opcode columns are
+ * constant tables. Fields of objects and module variables become globals: they hold values only within one call from
+ * outside, what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
+ */
+
+import type { Column } from '../isa/columns.ts';
+import { FunctionCompiler } from './function.ts';
+import { type Kind, type Module, type Node, Program, type Shape } from './program.ts';
+
+export interface AotOptions {
+  /** Index of the first function. */
+  firstFunction: number;
+  /** Index of the type of a function with so many parameters, all i32, and with an i32 result or none. */
+  typeOf: (parameters: number, hasResult: boolean) => number;
+  /** Where in the memory the constant tables may be. */
+  dataStart: number;
+  dataEnd: number;
+  /** Functions that are imported, as `Class.member`. */
+  imports: Record<string, number>;
+  /** Methods that are not compiled: they answer 0. */
+  outside: readonly string[];
+}
+
+/** A function or method that is wanted, with the index that it gets. */
+export interface Wanted {
+  node: Node;
+  module: Module;
+  owner: Shape | undefined;
+  index: number;
+}
+
+export class AotCompiler {
+  readonly program = new Program();
+  readonly options: AotOptions;
+  private readonly wanted = new Map<Node, Wanted>();
+  private readonly globals = new Map<string, number>();
+  private readonly tables = new Map<string, { offset: number; values: Column }>();
+  private dataNext: number;
+
+  constructor(options: AotOptions) {
+    this.options = options;
+    this.dataNext = options.dataStart;
+  }
+
+  /** Index of a method of a class that is declared in the file `path`. */
+  root(path: string, className: string, method: string): number {
+    const binding = this.program.module(path).find(className);
+    if (binding?.is !== 'shape') throw new Error(`${path}: no class ${className}`);
+    return this.method(binding.shape, method).index;
+  }
+
+  method(shape: Shape, name: string): Wanted {
+    const member = shape.members.get(name);
+    if (member?.type !== 'MethodDefinition')
+      throw new Error(`${shape.module.path}: ${shape.name}.${name} is no method`);
+    return this.want(member.value, shape.module, shape);
+  }
+
+  want(node: Node, module: Module, owner: Shape | undefined): Wanted {
+    let wanted = this.wanted.get(node);
+    if (wanted === undefined) {
+      wanted = { node, module, owner, index: this.options.firstFunction + this.wanted.size };
+      this.wanted.set(node, wanted);
+    }
+    return wanted;
+  }
+
+  /** Index of the global variable that holds a field or a module's variable. */
+  global(name: string): number {
+    let index = this.globals.get(name);
+    if (index === undefined) this.globals.set(name, (index = this.globals.size));
+    return index;
+  }
+
+  /** Offset of a constant table in the memory. */
+  table({ name, values }: Extract<Kind, { is: 'table' }>): number {
+    let table = this.tables.get(name);
+    if (table === undefined) {
+      table = { offset: this.dataNext, values };
+      this.tables.set(name, table);
+      this.dataNext = (this.dataNext + values.byteLength + 7) & -8;
+      if (this.dataNext > this.options.dataEnd) throw new Error('the constant tables need more room');
+    }
+    return table.offset;
+  }
+
+  /** Compiles all functions that are wanted, and those that they call. */
+  functions(): { type: number; body: Uint8Array }[] {
+    const functions = [];
+    // The map grows meanwhile.
+    for (const wanted of this.wanted.values()) {
+      const compiler = new FunctionCompiler(this, wanted);
+      const body = compiler.compile();
+      functions.push({ type: this.options.typeOf(compiler.parameters, compiler.hasResult), body });
+    }
+    return functions;
+  }
+
+  get globalCount(): number {
+    return this.globals.size;
+  }
+
+  /** The constant tables in use. */
+  data(): { offset: number; bytes: Uint8Array }[] {
+    return [...this.tables.values()].map(({ offset, values }) => ({
+      offset,
+      bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+    }));
+  }
+}

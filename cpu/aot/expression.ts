@@ -1,0 +1,461 @@
+/** Compiles expressions of the subset (compile.ts): each leaves an i32 on the stack. */
+
+import * as op from '../ir/ops.ts';
+import * as wasm from '../wasm/encoder.ts';
+import type { AotCompiler } from './compile.ts';
+import { hasResult, type Kind, type Module, type Node, NUMBER, type Shape } from './program.ts';
+
+/** Opcodes of the operators; comparisons as [signed, unsigned]. */
+const BINARY: Record<string, number> = {
+  '+': op.I32_ADD,
+  '-': op.I32_SUB,
+  '*': op.I32_MUL,
+  '&': op.I32_AND,
+  '|': op.I32_OR,
+  '^': op.I32_XOR,
+  '<<': op.I32_SHL,
+  '>>': op.I32_SHR_S,
+  '>>>': op.I32_SHR_U,
+  '===': op.I32_EQ,
+  '!==': op.I32_NE,
+};
+const COMPARISON: Record<string, [number, number]> = {
+  '<': [op.I32_LT_S, op.I32_LT_U],
+  '<=': [op.I32_LE_S, op.I32_LE_U],
+  '>': [op.I32_GT_S, op.I32_GT_U],
+  '>=': [op.I32_GE_S, op.I32_GE_U],
+};
+const LOAD = [wasm.I32_LOAD8_U, wasm.I32_LOAD16_U, wasm.I32_LOAD];
+const STORE = [wasm.I32_STORE8, wasm.I32_STORE16, wasm.I32_STORE];
+
+/** A name in a function: a WebAssembly local, or an object that needs none. */
+export interface Local {
+  index: number;
+  kind: Kind;
+  /** Was it made by `>>>`? */
+  unsigned: boolean;
+}
+
+const GLOBAL_GET = 0x23;
+const GLOBAL_SET = 0x24;
+const I32 = 0x7f;
+
+/** Where a number is kept. */
+type Place = { is: 'local'; index: number } | { is: 'global'; index: number } | { is: 'memory'; node: Node };
+
+export abstract class ExpressionCompiler {
+  protected readonly compiler: AotCompiler;
+  protected readonly module: Module;
+  private readonly owner: Shape | undefined;
+  protected readonly out = new wasm.Encoder();
+  protected localCount = 0;
+  private scopes: Map<string, Local>[] = [new Map()];
+
+  constructor(compiler: AotCompiler, module: Module, owner: Shape | undefined) {
+    this.compiler = compiler;
+    this.module = module;
+    this.owner = owner;
+  }
+
+  protected refuse(node: Node): never {
+    throw new Error(`${this.module.text(node)}: ${node.type} is not in the subset`);
+  }
+
+  protected local(_name: string): Local {
+    return { index: this.localCount++, kind: NUMBER, unsigned: false };
+  }
+
+  protected declare(name: string, local: Local): void {
+    this.scopes.at(-1)!.set(name, local);
+  }
+
+  protected scoped(inside: () => void): void {
+    this.scopes.push(new Map());
+    inside();
+    this.scopes.pop();
+  }
+
+  private find(name: string): Local | undefined {
+    return this.scopes.findLast((scope) => scope.has(name))?.get(name);
+  }
+
+  // --- what expressions are -------------------------------------------------------------------------------------------
+
+  protected kindOf(node: Node): Kind {
+    switch (node.type) {
+      case 'ThisExpression':
+        if (this.owner === undefined) this.refuse(node);
+        return { is: 'object', of: this.owner };
+      case 'Identifier': {
+        const local = this.find(node.name);
+        if (local !== undefined) return local.kind;
+        const binding = this.module.find(node.name);
+        return binding?.is === 'variable' ? binding.module.kindOfDeclaration(node.name, binding.node) : NUMBER;
+      }
+      case 'MemberExpression': {
+        if (node.computed || this.namespace(node.object)) return NUMBER;
+        const object = this.kindOf(node.object);
+        if (object.is !== 'object') return NUMBER;
+        const { of } = object;
+        return of.module.kindOfDeclaration(`${of.name}.${node.property.name}`, this.member(node, of));
+      }
+      default:
+        return NUMBER;
+    }
+  }
+
+  private namespace(node: Node): Module | undefined {
+    if (node.type !== 'Identifier' || this.find(node.name)) return undefined;
+    const binding = this.module.find(node.name);
+    return binding?.is === 'namespace' ? binding.module : undefined;
+  }
+
+  private member(node: Node, shape: Shape): Node {
+    const member = shape.members.get(node.property.name);
+    if (member === undefined) throw new Error(`${this.module.text(node)}: ${shape.name} has no such member`);
+    return member;
+  }
+
+  protected isUnsigned(node: Node): boolean {
+    if (node.type === 'Identifier') return this.find(node.name)?.unsigned ?? false;
+    return node.type === 'BinaryExpression' && node.operator === '>>>';
+  }
+
+  /** The value of a constant expression: names of the function hide those of the module. */
+  private constant(node: Node): number | undefined {
+    return this.compiler.program.evaluate(node, this.module, (name) => this.find(name) !== undefined);
+  }
+
+  // --- values ---------------------------------------------------------------------------------------------------------
+
+  /** Leaves the value of `node` on the stack. */
+  protected expression(node: Node): void {
+    const { out } = this;
+    const constant = this.constant(node);
+    if (constant !== undefined) {
+      out.i32Const(constant | 0);
+      return;
+    }
+    switch (node.type) {
+      case 'Identifier':
+        this.get(this.place(node));
+        break;
+      case 'MemberExpression':
+        this.read(node);
+        break;
+      case 'UnaryExpression':
+        this.unary(node);
+        break;
+      case 'BinaryExpression':
+        this.binary(node);
+        break;
+      case 'LogicalExpression':
+        this.logical(node);
+        break;
+      case 'ConditionalExpression':
+        this.expression(node.test);
+        out.byte(wasm.IF);
+        out.byte(I32);
+        this.expression(node.consequent);
+        out.byte(wasm.ELSE);
+        this.expression(node.alternate);
+        out.byte(wasm.END);
+        break;
+      case 'AssignmentExpression':
+        this.assign(node, true);
+        break;
+      case 'UpdateExpression':
+        this.update(node, true);
+        break;
+      case 'CallExpression':
+        if (!this.call(node)) this.refuse(node);
+        break;
+      default:
+        this.refuse(node);
+    }
+  }
+
+  /** Evaluates `node` for its effects. */
+  protected effect(node: Node): void {
+    if (node.type === 'AssignmentExpression') this.assign(node, false);
+    else if (node.type === 'UpdateExpression') this.update(node, false);
+    else if (node.type === 'CallExpression') {
+      if (this.call(node)) this.out.byte(wasm.DROP);
+    } else this.refuse(node);
+  }
+
+  private unary(node: Node): void {
+    const { out } = this;
+    if (node.operator === '-') {
+      out.i32Const(0);
+      this.expression(node.argument);
+      out.byte(op.I32_SUB);
+    } else if (node.operator === '~') {
+      this.expression(node.argument);
+      out.i32Const(-1);
+      out.byte(op.I32_XOR);
+    } else if (node.operator === '!') {
+      this.expression(node.argument);
+      out.byte(op.I32_EQZ);
+    } else this.refuse(node);
+  }
+
+  private binary(node: Node): void {
+    const { left, right, operator } = node;
+    const cut = (operator === '|' || operator === '>>>') && this.constant(right) === 0;
+    this.expression(left);
+    if (cut) return;
+    this.expression(right);
+    this.operator(node, operator, left, right);
+  }
+
+  private operator(node: Node, operator: string, left: Node, right: Node): void {
+    const comparison = COMPARISON[operator];
+    if (comparison !== undefined) this.out.byte(comparison[Number(this.isUnsigned(left) || this.isUnsigned(right))]);
+    else if (BINARY[operator] !== undefined) this.out.byte(BINARY[operator]);
+    else this.refuse(node);
+  }
+
+  private logical(node: Node): void {
+    const { out } = this;
+    const isOr = node.operator === '||';
+    if (!isOr && node.operator !== '&&') this.refuse(node);
+    const value = this.local('logical').index;
+    this.expression(node.left);
+    out.localTee(value);
+    out.byte(wasm.IF);
+    out.byte(I32);
+    if (isOr) out.localGet(value);
+    else this.expression(node.right);
+    out.byte(wasm.ELSE);
+    if (isOr) this.expression(node.right);
+    else out.localGet(value);
+    out.byte(wasm.END);
+  }
+
+  /** A field, an element, a getter's result. */
+  private read(node: Node): void {
+    if (node.computed) {
+      this.load(node);
+      return;
+    }
+    const object = this.kindOf(node.object);
+    if (object.is === 'object') {
+      const member = this.member(node, object.of);
+      if (member.kind === 'get') {
+        this.out.call(this.compiler.want(member.value, object.of.module, object.of).index);
+        return;
+      }
+    }
+    this.get(this.place(node));
+  }
+
+  // --- variables, fields and memory -----------------------------------------------------------------------------------
+
+  private place(node: Node): Place {
+    if (node.type === 'Identifier') {
+      const local = this.find(node.name);
+      if (local !== undefined && local.index >= 0) return { is: 'local', index: local.index };
+      const binding = this.module.find(node.name);
+      if (local === undefined && binding?.is === 'variable')
+        return { is: 'global', index: this.compiler.global(`${binding.module.path}:${binding.name}`) };
+    } else if (node.type === 'MemberExpression') {
+      if (node.computed) return { is: 'memory', node };
+      const object = this.kindOf(node.object);
+      if (object.is === 'object') {
+        const type = this.member(node, object.of).type;
+        if (type === 'PropertyDefinition' || type === 'Property')
+          return { is: 'global', index: this.compiler.global(`${object.of.name}.${node.property.name}`) };
+      }
+    }
+    return this.refuse(node);
+  }
+
+  private get(place: Place): void {
+    const { out } = this;
+    if (place.is === 'memory') this.load(place.node);
+    else {
+      out.byte(place.is === 'local' ? wasm.LOCAL_GET : GLOBAL_GET);
+      out.u32(place.index);
+    }
+  }
+
+  private set(place: Place & { is: 'local' | 'global' }): void {
+    this.out.byte(place.is === 'local' ? wasm.LOCAL_SET : GLOBAL_SET);
+    this.out.u32(place.index);
+  }
+
+  private assign(node: Node, wanted: boolean): void {
+    const { out } = this;
+    const { left, right, operator } = node;
+    if (this.kindOf(left).is !== 'number') return; // The machine's memory is itself.
+    const place = this.place(left);
+    if (place.is === 'memory') {
+      if (wanted) this.refuse(node);
+      const { shift, offset } = this.address(left);
+      if (operator !== '=') {
+        const address = this.local('address').index;
+        out.localTee(address);
+        out.localGet(address);
+        out.memory(LOAD[shift], offset);
+      }
+      this.expression(right);
+      if (operator !== '=') this.operator(node, operator.slice(0, -1), left, right);
+      out.memory(STORE[shift], offset);
+      return;
+    }
+    if (operator !== '=') this.get(place);
+    this.expression(right);
+    if (operator !== '=') this.operator(node, operator.slice(0, -1), left, right);
+    this.set(place);
+    if (wanted) this.get(place);
+  }
+
+  private update(node: Node, wanted: boolean): void {
+    const place = this.place(node.argument);
+    const one = { type: 'Literal', value: 1 };
+    if (place.is === 'memory') {
+      this.assign({ ...node, left: node.argument, right: one, operator: `${node.operator[0]}=` }, wanted);
+      return;
+    }
+    if (wanted && !node.prefix) this.get(place);
+    this.get(place);
+    this.out.i32Const(1);
+    this.out.byte(BINARY[node.operator[0]]);
+    this.set(place);
+    if (wanted && node.prefix) this.get(place);
+  }
+
+  private load(node: Node): void {
+    const { shift, offset } = this.address(node);
+    this.out.memory(LOAD[shift], offset);
+  }
+
+  /** Leaves the address of an element on the stack. @returns what is to be added to it, and log2 of the element's size */
+  private address(node: Node): { shift: number; offset: number } {
+    const kind = this.kindOf(node.object);
+    if (kind.is !== 'memory' && kind.is !== 'table') return this.refuse(node);
+    const shift = kind.is === 'memory' ? kind.shift : Math.log2(kind.values.BYTES_PER_ELEMENT);
+    const start = kind.is === 'table' ? this.compiler.table(kind) : 0;
+    const element = this.split(node.property);
+    const { rest } = element;
+    if (rest === undefined) {
+      this.out.i32Const(0);
+      return { shift, offset: start + (element.constant << shift) };
+    }
+    if (shift > 0 && rest.type === 'BinaryExpression' && /^>>>?$/.test(rest.operator) && rest.right.value === shift) {
+      // `bytes >> 2` of an Int32Array: the address itself, which is aligned.
+      const bytes = this.split(rest.left);
+      const offset = start + bytes.constant + (element.constant << shift);
+      if (bytes.rest !== undefined && offset >= 0) {
+        this.expression(bytes.rest);
+        return { shift, offset };
+      }
+      if (bytes.rest === undefined) {
+        this.out.i32Const(0);
+        return { shift, offset };
+      }
+    }
+    const offset = start + (element.constant << shift);
+    this.expression(offset < 0 ? node.property : rest);
+    if (shift > 0) {
+      this.out.i32Const(shift);
+      this.out.byte(op.I32_SHL);
+    }
+    return { shift, offset: offset < 0 ? start : offset };
+  }
+
+  /** Takes a sum apart into a constant and the rest. */
+  private split(node: Node): { rest: Node | undefined; constant: number } {
+    const constant = this.constant(node);
+    if (constant !== undefined) return { rest: undefined, constant };
+    if (node.type === 'BinaryExpression' && node.operator === '+') {
+      const a = this.split(node.left);
+      const b = this.split(node.right);
+      const rest = a.rest && b.rest ? { ...node, left: a.rest, right: b.rest } : (a.rest ?? b.rest);
+      return { rest, constant: a.constant + b.constant };
+    }
+    return { rest: node, constant: 0 };
+  }
+
+  // --- calls ----------------------------------------------------------------------------------------------------------
+
+  /** @returns whether the call leaves a value */
+  private call(node: Node): boolean {
+    const { callee } = node;
+    const { compiler, out } = this;
+    if (callee.type === 'Identifier') return this.callFunction(node, this.module, callee.name);
+    if (callee.type !== 'MemberExpression' || callee.computed) return this.refuse(node);
+    const namespace = this.namespace(callee.object);
+    if (namespace !== undefined) return this.callFunction(node, namespace, callee.property.name);
+    const object = this.kindOf(callee.object);
+    if (object.is === 'memory') {
+      this.moveOrFill(node, object.shift);
+      return false;
+    }
+    if (object.is !== 'object') return this.refuse(node);
+    const name = `${object.of.name}.${callee.property.name}`;
+    if (compiler.options.outside.includes(name)) {
+      out.i32Const(0);
+      return true;
+    }
+    const imported = compiler.options.imports[name];
+    if (imported !== undefined) {
+      for (const argument of node.arguments) this.expression(argument);
+      out.call(imported);
+      return true;
+    }
+    const { node: method, index } = compiler.method(object.of, callee.property.name);
+    this.arguments(node, method, object.of.module);
+    out.call(index);
+    return hasResult(method);
+  }
+
+  private callFunction(node: Node, module: Module, name: string): boolean {
+    const binding = module.find(name);
+    if (binding?.is !== 'function') return this.refuse(node);
+    const { index } = this.compiler.want(binding.node, binding.module, undefined);
+    this.arguments(node, binding.node, binding.module);
+    this.out.call(index);
+    return hasResult(binding.node);
+  }
+
+  private arguments(node: Node, { params }: Node, module: Module): void {
+    for (const [index, parameter] of params.entries()) {
+      const { typeAnnotation } = parameter.left ?? parameter;
+      if (module.kindOfType(typeAnnotation).is !== 'number') continue;
+      const argument = node.arguments[index] ?? parameter.right;
+      if (argument === undefined) this.refuse(node);
+      this.expression(argument);
+    }
+  }
+
+  /** `memory.copyWithin(to, from, end)` and `memory.fill(0 or -1, from, end)`. */
+  private moveOrFill(node: Node, shift: number): void {
+    const { out } = this;
+    const [first, second, third] = node.arguments;
+    const isCopy = node.callee.property.name === 'copyWithin';
+    if (!isCopy && node.callee.property.name !== 'fill') this.refuse(node);
+    const scaled = (argument: Node) => {
+      this.expression(argument);
+      if (shift > 0) {
+        out.i32Const(shift);
+        out.byte(op.I32_SHL);
+      }
+    };
+    const from = this.local('from').index;
+    const value = isCopy ? undefined : this.constant(first);
+    if (!isCopy && value !== 0 && value !== -1) this.refuse(node);
+    if (isCopy) scaled(first);
+    scaled(second);
+    out.localTee(from);
+    if (!isCopy) out.i32Const(value! & 0xff);
+    scaled(third);
+    out.localGet(from);
+    out.byte(op.I32_SUB);
+    out.byte(0xfc);
+    out.byte(isCopy ? 10 : 11);
+    out.byte(0);
+    if (isCopy) out.byte(0);
+  }
+}
