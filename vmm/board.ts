@@ -66,6 +66,8 @@ export class Board {
   /** Queues to serve once per slice. */
   readonly virtioDevices: VirtioDevice[] = [];
   readonly virtioMmio: VirtioMmioWindow[] = [];
+  /** Undefined on a board without PCI. */
+  pci: PciBus | undefined;
   private readonly parts: BoardParts;
   private readonly ports: PortBus;
   private readonly mmio: MmioBus;
@@ -156,6 +158,7 @@ export class Board {
     const irqLines = Array.from({ length: 16 }, (_, irq) => this.interrupts.line(irq));
     const router = new Piix3(irqLines, layout.IRQ_PIRQ);
     const bus = new PciBus(this.ports, this.mmio, this.interrupts.apicBus, router);
+    this.pci = bus;
     bus.add(new I440fx());
     const isaSlot = bus.add(router);
     bus.add(new Piix4Pm(this.power, layout.PORT_ACPI_PM, layout.IRQ_SCI), isaSlot, 3);

@@ -1,4 +1,4 @@
-/** The CPU's state as text: `info registers`, and what an internal error shows. */
+/** The CPU's state for people: `info registers`, and what an internal error shows. */
 
 import type { Cpu } from '../cpu/cpu.ts';
 import {
@@ -17,6 +17,7 @@ import {
   SEGMENT_SELECTOR,
   segmentOffset,
 } from '../cpu/state.ts';
+import type { PagingState } from './monitor/page-tables.ts';
 
 const REGISTERS = ['RAX', 'RCX', 'RDX', 'RBX', 'RSP', 'RBP', 'RSI', 'RDI'];
 const SEGMENTS = ['ES ', 'CS ', 'SS ', 'DS ', 'FS ', 'GS ', 'LDT', 'TR '];
@@ -43,6 +44,13 @@ export function describeCpu(cpu: Cpu): string {
   lines.push(`GDT=     ${quad(S_GDTR)} ${word(S_GDTR + 8)}`, `IDT=     ${quad(S_IDTR)} ${word(S_IDTR + 8)}`);
   lines.push(`CR0=${word(S_CR0)} CR2=${quad(S_CR2)} CR3=${quad(S_CR3)} CR4=${word(S_CR4)}`, `EFER=${quad(S_EFER)}`);
   return `${lines.join('\n')}\n`;
+}
+
+/** The registers that paging depends on. */
+export function pagingOf(cpu: Cpu): PagingState {
+  const word = (offset: number) => cpu.i32[offset >> 2];
+  const cr3 = (word(S_CR3 + 4) >>> 0) * 2 ** 32 + (word(S_CR3) >>> 0);
+  return { cr0: word(S_CR0), cr3, cr4: word(S_CR4), efer: word(S_EFER) };
 }
 
 function hex(value: number, digits: number): string {

@@ -11,6 +11,7 @@ import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
 import type { LocalApic } from '../devices/apic/local-apic.ts';
 import { MmioBus } from '../devices/mmio-bus.ts';
 import type { NetBackend } from '../devices/net/backend.ts';
+import type { PciBus } from '../devices/pci/pci-bus.ts';
 import { PortBus } from '../devices/port-bus.ts';
 import { VirtioNet } from '../devices/virtio/net.ts';
 import { writeBootImage } from '../firmware/boot-state.ts';
@@ -21,10 +22,13 @@ import { enterKernel } from './boot-cpu.ts';
 import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
 import { Console } from './console/console.ts';
 import { loadCore } from './core.ts';
-import { describeCpu } from './cpu-text.ts';
+import { describeCpu, pagingOf } from './cpu-text.ts';
 import { RamGuestMemory } from './guest-memory.ts';
 import { Idling } from './idle.ts';
-import { Monitor, type MonitorTarget } from './monitor.ts';
+import { Monitor } from './monitor/hmp.ts';
+import type { PagingState } from './monitor/page-tables.ts';
+import { QmpMonitor } from './monitor/qmp.ts';
+import type { MachineEvent, MonitorTarget } from './monitor/target.ts';
 import { openBackends } from './network.ts';
 import type { MachineConfig } from './options/config.ts';
 
@@ -41,12 +45,25 @@ const CONGESTION_DELAY = 2e6;
 const PATIENCE = 10_000;
 const PATIENCE_SIGNAL = 20;
 
+/** Who ends or resets the machine, and how, in QEMU's words (ShutdownCause of qapi/run-state.json). */
+interface Cause {
+  readonly guest: boolean;
+  readonly reason: string;
+}
+
+const GUEST_SHUTDOWN: Cause = { guest: true, reason: 'guest-shutdown' };
+const GUEST_PANIC: Cause = { guest: true, reason: 'guest-panic' };
+const GUEST_RESET: Cause = { guest: true, reason: 'guest-reset' };
+const HOST_RESET: Cause = { guest: false, reason: 'host-qmp-system-reset' };
+const HOST_QUIT: Cause = { guest: false, reason: 'host-qmp-quit' };
+const HOST_SIGNAL: Cause = { guest: false, reason: 'host-signal' };
+
 export class Machine implements MonitorTarget {
-  private readonly config: MachineConfig;
+  readonly config: MachineConfig;
   private readonly backends: ReadonlyMap<string, NetBackend>;
   private readonly console: Console;
   private readonly clock: MachineClock;
-  private readonly interrupts: InterruptHub;
+  readonly interrupts: InterruptHub;
   private readonly cpu: Cpu;
   private readonly memory: RamGuestMemory;
   private readonly board: Board;
@@ -62,8 +79,9 @@ export class Machine implements MonitorTarget {
   private paused: string | undefined;
   /** The CPU was told to shut down so that `run` returns; it is no triple fault. */
   private stopRequested = false;
-  private resetRequested = false;
-  private powerOffRequested = false;
+  private resetRequested: Cause | undefined;
+  private powerOffRequested: Cause | undefined;
+  private readonly observers = new Set<(event: MachineEvent) => void>();
   private exitStatus: number | undefined;
   private patience = PATIENCE;
 
@@ -83,7 +101,7 @@ export class Machine implements MonitorTarget {
       clock: this.clock,
       timeOfTsc: (low, high) => tsc.timeOf(low, high),
       onPending: () => this.interruptPending(),
-      onInit: () => this.requestReset(),
+      onInit: () => this.requestReset(GUEST_RESET),
       // There is one processor, and it runs already.
       onStartUp: () => {},
     });
@@ -109,14 +127,17 @@ export class Machine implements MonitorTarget {
       console: this.console,
       backends,
       events: {
-        powerOff: () => this.requestPowerOff(),
-        reset: () => this.requestReset(),
+        powerOff: () => this.requestPowerOff(GUEST_SHUTDOWN),
+        reset: () => this.requestReset(GUEST_RESET),
         exit: (status) => this.exit(status),
-        panicked: () => this.requestPowerOff(),
+        panicked: () => this.requestPowerOff(GUEST_PANIC),
       },
     });
     for (const id of config.monitors) {
       this.console.connect(id, new Monitor(this, this.console.output(id)));
+    }
+    for (const id of config.qmps) {
+      this.console.connect(id, new QmpMonitor(this, this.console.output(id)));
     }
     this.tapCards = this.board.virtioDevices.filter(
       (device): device is VirtioNet => device instanceof VirtioNet && device.backend.pollFd !== undefined,
@@ -189,7 +210,7 @@ export class Machine implements MonitorTarget {
       cpu.shutdown = false;
     } else if (stop === STOP_SHUTDOWN) {
       // A triple fault resets a PC.
-      this.resetRequested = true;
+      this.resetRequested = GUEST_RESET;
     }
     this.serveRequests();
     if (!this.inputIsOpen && (cpu.halted || clock.now() > INPUT_DELAY)) {
@@ -246,13 +267,13 @@ export class Machine implements MonitorTarget {
 
   // ── What guest and user ask for ────────────────────────────────────────────────────────────────────────────────────
 
-  private requestReset(): void {
-    this.resetRequested = true;
+  private requestReset(cause: Cause): void {
+    this.resetRequested ??= cause;
     this.interruptRun();
   }
 
-  private requestPowerOff(): void {
-    this.powerOffRequested = true;
+  private requestPowerOff(cause: Cause): void {
+    this.powerOffRequested ??= cause;
     this.interruptRun();
   }
 
@@ -270,46 +291,61 @@ export class Machine implements MonitorTarget {
   }
 
   private serveRequests(): void {
-    const reset = this.resetRequested && !this.config.noReboot;
-    const powerOff = this.powerOffRequested || (this.resetRequested && this.config.noReboot);
-    this.resetRequested = false;
-    this.powerOffRequested = false;
-    if (powerOff && this.config.noShutdown) {
-      this.pause('shutdown');
-    } else if (powerOff) {
-      this.exitStatus ??= 0;
+    const { resetRequested: reset, config } = this;
+    const powerOff = this.powerOffRequested ?? (config.noReboot ? reset : undefined);
+    this.resetRequested = undefined;
+    this.powerOffRequested = undefined;
+    if (powerOff) {
+      this.report({ event: 'SHUTDOWN', data: powerOff });
+      if (config.noShutdown) {
+        this.pause('shutdown');
+      } else {
+        this.exitStatus ??= 0;
+      }
     } else if (reset) {
       this.board.reset();
       this.load();
+      if (this.paused === 'shutdown') {
+        this.paused = 'paused';
+      }
+      this.report({ event: 'RESET', data: reset });
     }
   }
 
-  private pause(reason: string): void {
-    this.paused ??= reason;
+  private pause(runState: string): void {
+    if (this.paused !== undefined) {
+      return;
+    }
+    this.paused = runState;
     this.clock.pause();
     this.interruptRun();
+    this.report({ event: 'STOP' });
   }
 
-  status(): string {
-    return this.paused === undefined ? 'running' : this.paused === '' ? 'paused' : `paused (${this.paused})`;
+  get runState(): string {
+    return this.paused ?? 'running';
   }
 
   stop(): void {
-    this.pause('');
+    this.pause('paused');
   }
 
-  cont(): void {
+  cont(): boolean {
     if (this.paused === 'shutdown') {
-      return;
+      return false;
     }
-    this.paused = undefined;
-    this.clock.resume();
-    this.idling.wake();
+    if (this.paused !== undefined) {
+      this.paused = undefined;
+      this.clock.resume();
+      this.idling.wake();
+      this.report({ event: 'RESUME' });
+    }
+    return true;
   }
 
   /** The reset button: it works whatever the machine is doing, `-no-reboot` or not stopped. */
   systemReset(): void {
-    this.requestReset();
+    this.requestReset(HOST_RESET);
     if (this.paused !== undefined) {
       this.serveRequests();
     }
@@ -317,16 +353,44 @@ export class Machine implements MonitorTarget {
 
   systemPowerdown(): void {
     this.board.pressPowerButton();
+    this.report({ event: 'POWERDOWN' });
   }
 
   quit(): void {
-    this.exit(0);
+    this.leave(HOST_QUIT);
   }
 
   /** A signal ends us: nobody is waited for. */
   terminate(): void {
     this.patience = PATIENCE_SIGNAL;
-    this.quit();
+    this.leave(HOST_SIGNAL);
+  }
+
+  private leave(cause: Cause): void {
+    if (this.exitStatus === undefined) {
+      this.report({ event: 'SHUTDOWN', data: cause });
+    }
+    this.exit(0);
+  }
+
+  // ── What monitors see ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  observe(observer: (event: MachineEvent) => void): void {
+    this.observers.add(observer);
+  }
+
+  private report(event: MachineEvent): void {
+    for (const observer of this.observers) {
+      observer(event);
+    }
+  }
+
+  get pci(): PciBus | undefined {
+    return this.board.pci;
+  }
+
+  paging(): PagingState {
+    return pagingOf(this.cpu);
   }
 
   registers(): string {
@@ -337,8 +401,8 @@ export class Machine implements MonitorTarget {
     return this.memory.contains(address, 1) ? this.memory.read8(address) : undefined;
   }
 
-  /** `-d stats` */
-  private statistics(): string[] {
+  /** `-d stats`, `info jit` */
+  statistics(): string[] {
     const { cpu, clock } = this;
     const lines = [
       `time: ${(clock.now() / 1e9).toFixed(3)} s`,

@@ -25,6 +25,8 @@ export const TVERSION = 100;
 export const TATTACH = 104;
 export const TFLUSH = 108;
 export const TWALK = 110;
+/** Of 9P2000.u. Servers take it in 9P2000.L too, and Unikraft makes directories by it. */
+export const TCREATE = 114;
 export const TREAD = 116;
 export const TWRITE = 118;
 export const TCLUNK = 120;

@@ -27,6 +27,8 @@ const NAMES_PER_WALK = 16;
 const DT_DIR = 4;
 const DT_LNK = 10;
 const MODE_BITS = 0o7777;
+const DMDIR = 1 << 31;
+const PERMISSION_BITS = 0o777;
 const SET_ID_BITS = 0o6000;
 
 /** Open flags that a guest may choose: those of Linux on x86, which are those of the protocol. */
@@ -79,7 +81,7 @@ export interface NinepOptions {
 
 /** Requests that change something; opening is looked at by itself. */
 const CHANGES: readonly number[] = [
-  ...[m.TLCREATE, m.TSYMLINK, m.TMKNOD, m.TRENAME, m.TSETATTR, m.TLINK],
+  ...[m.TCREATE, m.TLCREATE, m.TSYMLINK, m.TMKNOD, m.TRENAME, m.TSETATTR, m.TLINK],
   ...[m.TMKDIR, m.TRENAMEAT, m.TUNLINKAT, m.TWRITE, m.TREMOVE],
 ];
 
@@ -109,6 +111,7 @@ export class NinepServer {
     [m.TSETATTR]: () => this.setattr(),
     [m.TLOPEN]: () => this.lopen(),
     [m.TLCREATE]: () => this.lcreate(),
+    [m.TCREATE]: () => this.create(),
     [m.TREAD]: () => this.read(),
     [m.TWRITE]: () => this.write(),
     [m.TREADDIR]: () => this.readdir(),
@@ -423,6 +426,23 @@ export class NinepServer {
     this.tree.makeDirectory(path, mode);
     this.giveAway(path, directory.uid, gid, mode);
     this.writer.raw(this.attributes.look(path));
+  }
+
+  /** Tcreate fid[4] name[s] perm[4] mode[1] extension[s], for directories alone: makes one, and the fid stands for it. */
+  private create(): void {
+    const { reader } = this;
+    const fid = this.fids.get(reader.u32());
+    const path = newChildOf(fid.path, reader.string());
+    const permissions = reader.u32();
+    if (fid.fd !== NOT_OPEN) throw new NinepError(errno.EINVAL);
+    if ((permissions & DMDIR) === 0) throw new NinepError(errno.EOPNOTSUPP);
+    const mode = permissions & PERMISSION_BITS;
+    this.tree.makeDirectory(path, mode);
+    this.giveAway(path, fid.uid, KEEP_ID, mode);
+    fid.fd = this.tree.open(path, O_RDONLY | O_DIRECTORY);
+    fid.path = path;
+    fid.isDirectory = true;
+    this.opened(this.attributes.look(path));
   }
 
   /** Tmknod dfid[4] name[s] mode[4] major[4] minor[4] gid[4] */

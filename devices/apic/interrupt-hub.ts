@@ -31,6 +31,8 @@ export class InterruptHub implements InterruptController {
   readonly localApic: LocalApic;
   /** Takes MSIs. */
   readonly apicBus = new ApicBus();
+  /** How many interrupts of each vector the processor took. */
+  readonly delivered = new Float64Array(256);
   private readonly onPending: () => void;
   /** For each input, how many of its sources are high. */
   private readonly sources = new Uint16Array(IO_APIC_PINS);
@@ -84,6 +86,7 @@ export class InterruptHub implements InterruptController {
   acknowledge(): number {
     const vector =
       this.localApic.pendingVector() < 0 && this.picWaits() ? this.pic.acknowledge() : this.localApic.acknowledge();
+    this.delivered[vector]++;
     this.update();
     return vector;
   }

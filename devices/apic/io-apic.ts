@@ -70,6 +70,11 @@ export class IoApic implements BusDevice {
     else if (rises && !(this.low[pin] & ENTRY_MASKED)) this.deliver(pin);
   }
 
+  /** The redirection table entry of input `pin`, for those who look on. */
+  entry(pin: number): { readonly low: number; readonly high: number } {
+    return { low: this.low[pin], high: this.high[pin] };
+  }
+
   read(offset: number, size: AccessSize): number {
     const value = offset === IOREGSEL ? this.select : offset === IOWIN ? this.readRegister() : 0;
     return size === 4 ? value : value & (size === 2 ? 0xffff : 0xff);

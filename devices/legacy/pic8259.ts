@@ -75,6 +75,12 @@ export class Pic8259 implements BusDevice {
     this.setInt = setInt;
   }
 
+  /** For those who look on. */
+  get registers() {
+    const { irr, isr, imr, base, highest } = this;
+    return { irr, isr, imr, base, highest };
+  }
+
   /** The INT pin. */
   get output(): boolean {
     return this.int;

@@ -64,11 +64,11 @@ export class PciBus implements BusDevice {
     return slot;
   }
 
-  /** Every function there is with its slot, in order of slot and function. */
-  *devices(): Iterable<{ slot: number; device: PciDevice }> {
+  /** Every function there is with its place, in order of slot and function. */
+  *devices(): Iterable<{ slot: number; fn: number; device: PciDevice }> {
     for (let index = 0; index < this.functions.length; index++) {
       const device = this.functions[index];
-      if (device) yield { slot: Math.floor(index / FUNCTION_COUNT), device };
+      if (device) yield { slot: Math.floor(index / FUNCTION_COUNT), fn: index % FUNCTION_COUNT, device };
     }
   }
 

@@ -95,7 +95,17 @@ describe('argv as urunc builds it', () => {
     expect(config.characters).toEqual([
       { id: 'serial0', kind: 'stdio', mux: false, signals: true },
       { id: 'monitor0', kind: 'null', mux: false },
+      {
+        id: 'compat_monitor0',
+        kind: 'socket',
+        mux: false,
+        name: 'unix:/tmp/qmp.sock',
+        address: { path: '/tmp/qmp.sock' },
+        server: true,
+        wait: false,
+      },
     ]);
+    expect(config.qmps).toEqual(['compat_monitor0']);
     expect(config.devices).toMatchObject([
       { model: 'virtio-net', netdev: 'net0', hostMtu: 1500, mac: '0a:0b:0c:0d:0e:0f' },
       { model: 'virtio-blk', drive: 'FC1', serial: 'FC1' },
@@ -144,19 +154,39 @@ describe('console', () => {
     ['-serial stdio -monitor null', [['stdio'], ['null']]],
     ['-serial none -serial file:/x', [[undefined, 'file'], []]],
     ['-nodefaults -chardev stdio,id=c,mux=on -serial chardev:c -mon chardev=c', [['mon:stdio'], ['mon:stdio']]],
-    ['-nodefaults -serial unix:/tmp/s,server,nowait', [['unix'], []]],
+    ['-nodefaults -serial unix:/tmp/s,server,nowait', [['socket'], []]],
   ])('%s', (line, expected) => {
     expect(console(line)).toEqual(expected);
   });
 
   test('unix sockets and files in detail', () => {
     expect(run('-nodefaults -serial unix:/tmp/s,server=on,wait=off').characters).toEqual([
-      { id: 'serial0', mux: false, kind: 'unix', path: '/tmp/s', server: true, wait: false },
+      {
+        id: 'serial0',
+        mux: false,
+        kind: 'socket',
+        name: 'unix:/tmp/s',
+        address: { path: '/tmp/s' },
+        server: true,
+        wait: false,
+      },
     ]);
     expect(run('-nodefaults -serial unix:/tmp/s,server').characters).toMatchObject([{ server: true, wait: true }]);
     expect(run('-nodefaults -chardev file,id=f,path=/a,,b,append=on').characters).toEqual([
       { id: 'f', mux: false, kind: 'file', path: '/a,b', append: true },
     ]);
+  });
+
+  test('monitors for people and for programs, on sockets of both kinds', () => {
+    const config = run('-qmp tcp:127.0.0.1:4444,server,nowait -monitor tcp::5555,server=on,wait=off');
+    expect([config.qmps, config.monitors]).toEqual([['compat_monitor0'], ['monitor0']]);
+    expect(config.characters.slice(0, 2)).toMatchObject([
+      { kind: 'socket', address: { host: '127.0.0.1', port: 4444 }, server: true, wait: false },
+      { kind: 'socket', address: { host: '0.0.0.0', port: 5555 }, server: true, wait: false },
+    ]);
+    const chardev = run('-chardev socket,id=c,host=::1,port=7,server=on,wait=off -mon chardev=c,mode=control');
+    expect(chardev.qmps).toEqual(['c']);
+    expect(chardev.characters[0]).toMatchObject({ address: { host: '::1', port: 7 } });
   });
 
   test('isa-debugcon stands on a chardev or a short form', () => {

@@ -10,6 +10,10 @@ export interface CharacterFrontend {
   /** Takes characters, at most {@link receiveSpace}. The bytes are only valid during the call. */
   receive(bytes: Uint8Array): void;
   receiveBreak(): void;
+  /** Somebody connected on the host's side, where that can be told. */
+  onOpen?(): void;
+  /** Who does not take its output in time is disconnected, rather than that the machine waits for him. */
+  readonly holdsNothingUp?: boolean;
 }
 
 /** The host's end. Writing never blocks and never throws. */

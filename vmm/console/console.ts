@@ -56,7 +56,6 @@ export class Console {
     }
     line.connected = true;
     character.connect(frontend);
-    frontend.onFocus?.();
     return () => character.frontendHasSpace();
   }
 
@@ -116,7 +115,7 @@ function createCharacter(config: CharacterConfig, onExit: () => void): Character
       return NULL_CHARACTER;
     case 'file':
       return createFileCharacter(config.path, config.append);
-    case 'unix':
+    case 'socket':
       return new SocketCharacter(config);
   }
 }

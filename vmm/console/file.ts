@@ -20,7 +20,7 @@ export function createFileCharacter(path: string, append: boolean): Character {
     get congested() {
       return output.congested;
     },
-    connect() {},
+    connect: (frontend) => frontend.onOpen?.(),
     frontendHasSpace() {},
     prepare: () => undefined,
     openInput() {},

@@ -1,35 +1,35 @@
-/** `-serial unix:PATH[,server=on][,wait=off]`: a UNIX stream socket, one peer at a time. */
+/** `-serial unix:PATH[,server=on][,wait=off]`, `-serial tcp:…`: a stream socket, one peer at a time. */
 
 import { lstatSync, unlinkSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { reasonOf, UserError } from '../errors.ts';
+import type { SocketConfig } from '../options/config.ts';
 import type { Character, CharacterFrontend } from './character.ts';
 import { InputQueue } from './input-queue.ts';
 
 /** Output that a slow peer has not taken; from here on the machine waits. */
 const CONGESTION = 64 * 1024;
 const INPUT_MAX = 4096;
-
-export interface SocketOptions {
-  readonly path: string;
-  readonly server: boolean;
-  /** A server waits for its first client before the machine starts. */
-  readonly wait: boolean;
-}
+/** Output that a peer may leave unread where the machine does not wait for it. */
+const UNREAD_MAX = 1 << 20;
+/** Peers that wait until those before them have gone; more are turned away. */
+const WAITING_MAX = 16;
 
 export class SocketCharacter implements Character {
-  private readonly options: SocketOptions;
+  private readonly options: SocketConfig;
   private readonly input = new InputQueue();
   private output: number[] = [];
   private listener: Server | undefined;
   private peer: Socket | undefined;
+  private readonly waiting: Socket[] = [];
+  private frontend: CharacterFrontend | undefined;
 
-  constructor(options: SocketOptions) {
+  constructor(options: SocketConfig) {
     this.options = options;
   }
 
   get congested(): boolean {
-    return (this.peer?.writableLength ?? 0) > CONGESTION;
+    return !this.frontend?.holdsNothingUp && (this.peer?.writableLength ?? 0) > CONGESTION;
   }
 
   write(byte: number): void {
@@ -41,10 +41,14 @@ export class SocketCharacter implements Character {
     if (this.output.length > 0) {
       this.peer?.write(Uint8Array.from(this.output));
       this.output = [];
+      if (this.frontend?.holdsNothingUp && (this.peer?.writableLength ?? 0) > UNREAD_MAX) {
+        this.peer?.destroy();
+      }
     }
   }
 
   connect(frontend: CharacterFrontend): void {
+    this.frontend = frontend;
     this.input.connect(frontend);
   }
 
@@ -59,11 +63,11 @@ export class SocketCharacter implements Character {
   prepare(): Promise<void> {
     // Loaded here, because it costs every other machine's start milliseconds.
     const { connect, createServer } = process.getBuiltinModule('node:net');
-    const { path, server, wait } = this.options;
-    const fail = (verb: string, error: Error) => new UserError(`could not ${verb} '${path}': ${reasonOf(error)}`);
+    const { name, address, server, wait } = this.options;
+    const fail = (verb: string, error: Error) => new UserError(`could not ${verb} '${name}': ${reasonOf(error)}`);
     return new Promise((resolve, reject) => {
       if (!server) {
-        const socket = connect(path);
+        const socket = connect(address);
         socket.once('error', (error) => reject(fail('connect to', error)));
         socket.once('connect', () => {
           this.attach(socket);
@@ -72,7 +76,9 @@ export class SocketCharacter implements Character {
         return;
       }
       try {
-        removeStale(path);
+        if ('path' in address) {
+          removeStale(address.path);
+        }
       } catch (error) {
         reject(fail('listen on', error as Error));
         return;
@@ -80,14 +86,14 @@ export class SocketCharacter implements Character {
       this.listener = createServer((socket) => {
         // One peer at a time, as a serial cable has two ends.
         if (this.peer) {
-          socket.destroy();
-          return;
+          this.enqueue(socket);
+        } else {
+          this.attach(socket);
+          resolve();
         }
-        this.attach(socket);
-        resolve();
       });
       this.listener.once('error', (error) => reject(fail('listen on', error)));
-      this.listener.listen(path, () => {
+      this.listener.listen(address, () => {
         if (!wait) {
           resolve();
         }
@@ -97,12 +103,28 @@ export class SocketCharacter implements Character {
 
   openInput(): void {}
 
+  private enqueue(socket: Socket): void {
+    socket.on('error', () => {});
+    if (this.waiting.length === WAITING_MAX) {
+      socket.destroy();
+      return;
+    }
+    this.waiting.push(socket);
+  }
+
   private attach(socket: Socket): void {
     this.peer = socket;
     socket.removeAllListeners('error');
     socket.on('error', () => {});
     socket.on('close', () => {
       this.peer = undefined;
+      let next = this.waiting.shift();
+      while (next?.destroyed) {
+        next = this.waiting.shift();
+      }
+      if (next) {
+        this.attach(next);
+      }
     });
     socket.on('data', (bytes) => {
       this.input.push(bytes);
@@ -110,11 +132,16 @@ export class SocketCharacter implements Character {
         socket.pause();
       }
     });
+    this.frontend?.onOpen?.();
+    this.flush();
   }
 
   close(): void {
     this.flush();
     this.listener?.close();
+    for (const socket of this.waiting) {
+      socket.destroy();
+    }
     this.peer?.end();
     this.peer?.unref();
   }

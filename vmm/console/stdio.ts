@@ -49,6 +49,7 @@ export class StdioCharacter implements Character {
 
   connect(frontend: CharacterFrontend): void {
     this.input.connect(frontend);
+    frontend.onOpen?.();
   }
 
   frontendHasSpace(): void {

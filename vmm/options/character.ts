@@ -2,7 +2,7 @@
 
 import { UserError } from '../errors.ts';
 import { Suboptions } from '../keyval.ts';
-import type { CharacterConfig } from './config.ts';
+import type { CharacterConfig, SocketConfig } from './config.ts';
 import type { Draft } from './draft.ts';
 
 /** The most a Unix socket's path can have (sun_path, with its terminator). */
@@ -31,7 +31,7 @@ export function addChardev(draft: Draft, text: string): void {
       );
       break;
     case 'socket':
-      addCharacter(draft, { id, mux, kind: 'unix', ...takeSocket(sub) }, sub.where);
+      addCharacter(draft, { id, mux, kind: 'socket', ...takeSocket(sub) }, sub.where);
       break;
     default:
       sub.fail(`'${backend}' is not a valid char driver (one of: stdio, null, file, socket)`);
@@ -39,19 +39,26 @@ export function addChardev(draft: Draft, text: string): void {
   sub.finish();
 }
 
-function takeSocket(sub: Suboptions) {
+/** A socket of either kind: it has a `path`, or `port` and perhaps `host`. */
+function takeSocket(sub: Suboptions): SocketConfig {
+  const port = sub.takeInteger('port', 0, 65535);
+  const server = sub.takeBoolean('server') ?? false;
+  const wait = sub.takeBoolean('wait') ?? server;
+  sub.ignore('reconnect', 'delay', 'nodelay');
+  if (port !== undefined) {
+    const given = sub.take('host') ?? '';
+    const host = given === '' ? (server ? '0.0.0.0' : '127.0.0.1') : given.replace(/^\[(.*)\]$/, '$1');
+    return { name: `tcp:${given}:${port}`, address: { host, port }, server, wait };
+  }
   const path = sub.require('path');
   if (Buffer.byteLength(path) > UNIX_PATH_MAX) {
     sub.fail(`UNIX socket path '${path}' is longer than ${UNIX_PATH_MAX} bytes`);
   }
-  const server = sub.takeBoolean('server') ?? false;
-  const wait = sub.takeBoolean('wait') ?? server;
-  sub.ignore('reconnect', 'delay', 'nodelay');
-  return { path, server, wait };
+  return { name: `unix:${path}`, address: { path }, server, wait };
 }
 
 /**
- * A short form: `stdio`, `null`, `none`, `file:PATH`, `unix:PATH[,server=on][,wait=off]`, `chardev:ID`; `mon:` in front
+ * A short form: `stdio`, `null`, `none`, `file:PATH`, `unix:PATH[,server=on][,wait=off]`, `tcp:HOST:PORT[,…]`, `chardev:ID`; `mon:` in front
  * multiplexes a monitor onto it.
  * @param label the id of a character device that is made for it
  * @returns the character's id, undefined for `none`
@@ -101,11 +108,18 @@ function shortForm(where: string, kind: string, rest: string, id: string, mux: b
       const sub = new Suboptions(where, rest, 'path');
       const socket = takeSocket(sub);
       sub.finish();
-      return { id, mux, kind: 'unix', ...socket };
+      return { id, mux, kind: 'socket', ...socket };
+    }
+    case 'tcp': {
+      const [, host, port, options] = /^(.*?):([^:,]*)(?:,(.*))?$/.exec(rest) ?? [];
+      const sub = new Suboptions(where, `host=${host ?? ''},port=${port ?? ''},${options ?? ''}`);
+      const socket = takeSocket(sub);
+      sub.finish();
+      return { id, mux, kind: 'socket', ...socket };
     }
     default:
       throw new UserError(
-        `${where}: '${kind}' is not a valid char driver (one of: stdio, null, none, file:PATH, unix:PATH, chardev:ID)`,
+        `${where}: '${kind}' is not a valid char driver (one of: stdio, null, none, file:PATH, unix:PATH, tcp:HOST:PORT, chardev:ID)`,
       );
   }
 }
@@ -117,19 +131,21 @@ function addCharacter(draft: Draft, character: CharacterConfig, where: string): 
   draft.characters.push(character);
 }
 
-/** `-mon chardev=ID[,mode=readline]` */
+/** `-mon chardev=ID[,mode=readline|control]` */
 export function addMonitor(draft: Draft, text: string): void {
   const sub = new Suboptions('-mon', text, 'chardev');
   const id = sub.require('chardev');
   if (!draft.hasId('chardev', id)) {
     sub.fail(`chardev '${id}' not found`);
   }
-  if (sub.takeOneOf('mode', ['readline', 'control']) === 'control') {
-    sub.fail('the QMP protocol is not supported');
-  }
+  const isQmp = sub.takeOneOf('mode', ['readline', 'control']) === 'control';
   sub.takeId();
   sub.ignore('pretty');
   sub.finish();
-  draft.monitors.push(id);
-  draft.monitorGiven = true;
+  if (isQmp) {
+    draft.qmps.push(id);
+  } else {
+    draft.monitors.push(id);
+    draft.monitorGiven = true;
+  }
 }

@@ -2,6 +2,16 @@
  * What the command line asks for, as plain data: the only thing that passes from the options to the machine.
  */
 
+/** A stream socket with one peer at a time. */
+export interface SocketConfig {
+  /** As in `unix:/run/monitor` or `tcp:127.0.0.1:4444`, for messages. */
+  readonly name: string;
+  readonly address: { readonly path: string } | { readonly host: string; readonly port: number };
+  readonly server: boolean;
+  /** A server waits for its first client before the machine starts. */
+  readonly wait: boolean;
+}
+
 /** A host end for a serial port, the monitor or a debug console. */
 export type CharacterConfig = {
   readonly id: string;
@@ -15,7 +25,7 @@ export type CharacterConfig = {
     }
   | { readonly kind: 'null' }
   | { readonly kind: 'file'; readonly path: string; readonly append: boolean }
-  | { readonly kind: 'unix'; readonly path: string; readonly server: boolean; readonly wait: boolean }
+  | ({ readonly kind: 'socket' } & SocketConfig)
 );
 
 export type NetdevConfig = { readonly id: string } & (
@@ -114,8 +124,10 @@ export interface MachineConfig {
   readonly characters: readonly CharacterConfig[];
   /** Character ids of COM1…COM4; undefined: no such port. */
   readonly serials: readonly (string | undefined)[];
-  /** Character ids with a monitor behind. */
+  /** Character ids with a human monitor behind. */
   readonly monitors: readonly string[];
+  /** Character ids with a QMP server behind. */
+  readonly qmps: readonly string[];
   readonly netdevs: readonly NetdevConfig[];
   readonly filterDumps: readonly FilterDumpConfig[];
   readonly drives: readonly DriveConfig[];

@@ -54,6 +54,7 @@ export class Draft {
   readonly serials: (string | undefined)[] = [];
   serialGiven = false;
   readonly monitors: string[] = [];
+  readonly qmps: string[] = [];
   monitorGiven = false;
   readonly netdevs: NetdevConfig[] = [];
   readonly filterDumps: FilterDumpConfig[] = [];

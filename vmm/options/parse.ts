@@ -106,6 +106,7 @@ function finish(draft: Draft): MachineConfig {
     characters: draft.characters,
     serials: draft.serials,
     monitors: draft.monitors,
+    qmps: draft.qmps,
     netdevs: draft.netdevs,
     filterDumps: draft.filterDumps,
     drives: draft.drives,

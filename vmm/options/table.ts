@@ -134,7 +134,7 @@ export const OPTION_TABLE: readonly OptionSection[] = [
       },
       {
         names: ['serial'],
-        argument: '[mon:]stdio|null|none|file:path|unix:path[,server=on][,wait=off]|chardev:id',
+        argument: '[mon:]stdio|null|none|file:path|unix:path[,server=on][,wait=off]|tcp:host:port[,…]|chardev:id',
         help: 'the next COM port',
         apply: addSerial,
       },
@@ -146,7 +146,18 @@ export const OPTION_TABLE: readonly OptionSection[] = [
         help: 'for -serial chardev:id',
         apply: addChardev,
       },
-      { names: ['mon'], argument: '[chardev=]id', help: 'a monitor on a chardev', apply: addMonitor },
+      {
+        names: ['qmp'],
+        argument: 'unix:path,server=on,wait=off|tcp:host:port,…|as -serial',
+        help: 'a QMP server: the machine protocol of QEMU, for programs',
+        apply: addQmp,
+      },
+      {
+        names: ['mon'],
+        argument: '[chardev=]id[,mode=readline|control]',
+        help: 'a monitor on a chardev; control is QMP',
+        apply: addMonitor,
+      },
       {
         names: ['parallel'],
         argument: 'dev',
@@ -182,7 +193,6 @@ export const OPTION_TABLE: readonly OptionSection[] = [
       { names: ['L'], argument: 'path', help: 'no firmware files are needed' },
       { names: ['sandbox'], argument: 'on[,…]', help: 'the process makes no use of what this would forbid' },
       { names: ['boot'], argument: '[order=]drives[,…]', help: 'kernels are booted directly' },
-      { names: ['qmp'], argument: 'dev', help: 'no QMP server yet; end the guest by a signal' },
       { names: ['no-user-config'], help: 'there are no configuration files' },
       { names: ['no-hpet'], help: 'there is no HPET' },
       { names: ['overcommit'], argument: 'options', help: "memory is the host's affair" },
@@ -215,6 +225,13 @@ function setMonitor(draft: Draft, text: string): void {
   const character = addShortForm(draft, '-monitor', text, `monitor${draft.monitors.length}`);
   if (character !== undefined && !draft.monitors.includes(character)) {
     draft.monitors.push(character);
+  }
+}
+
+function addQmp(draft: Draft, text: string): void {
+  const character = addShortForm(draft, '-qmp', text, `compat_monitor${draft.qmps.length}`);
+  if (character !== undefined) {
+    draft.qmps.push(character);
   }
 }
 

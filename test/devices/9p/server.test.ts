@@ -183,6 +183,23 @@ describe.skipIf(unbuilt)(`NinepServer${unbuilt}`, () => {
     expect(refusal(() => client.getattr(ROOT_FID))).toBe(errno.EBADF);
   });
 
+  it('makes directories as Unikraft asks for them', () => {
+    const client = mount();
+    const fid = client.walk('');
+    const fields = [text('temp'), `4:${0x80000000 + 0o700}`, '1:17', text('')] as const;
+    const reply = client.call(m.TCREATE, `4:${fid}`, ...fields);
+    expect([reply.length, reply[0]]).toEqual([17, 0x80]);
+    expect(lstatSync(join(root, 'temp')).mode & 0o7777).toBe(0o700);
+    expect(
+      client
+        .entries(fid, 1000)
+        .map((entry) => entry.name)
+        .sort(),
+    ).toEqual(['.', '..']);
+    const file = () => client.call(m.TCREATE, '4:0', text('file'), '4:420', '1:17', text(''));
+    expect(refusal(file)).toBe(errno.EOPNOTSUPP);
+  });
+
   it('renames; fids go with what they stand for', () => {
     const client = mount();
     const motd = client.walk('etc/motd');

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -50,13 +51,16 @@ test('a file that cannot be opened is a UserError', () => {
   );
 });
 
+const unix = (path: string, server: boolean, wait: boolean) =>
+  ({ id: 'c', mux: false, kind: 'socket', name: `unix:${path}`, address: { path }, server, wait }) as const;
+
 test('a server waits for its client, then carries both ways, one client at a time', async () => {
   const path = join(directory, 'server');
   // A socket left behind by an earlier run is in nobody's way.
   const leave = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
   spawnSync(process.execPath, ['-e', leave]);
   expect(existsSync(path)).toBe(true);
-  const console = new Console([{ id: 'c', mux: false, kind: 'unix', path, server: true, wait: true }], noExit);
+  const console = new Console([unix(path, true, true)], noExit);
   const serial = frontend(3);
   const hasSpace = console.connect('c', serial);
   let ready = false;
@@ -82,14 +86,83 @@ test('a server waits for its client, then carries both ways, one client at a tim
   await expect.poll(() => received).toBe('answer');
 
   const second = connect(path);
-  await new Promise((resolve) => second.once('close', resolve));
+  let receivedNext = '';
+  second.on('data', (bytes) => {
+    receivedNext += bytes;
+  });
+  second.write('!');
+  await once(second, 'connect');
+  writeText(console.output('c'), 's');
+  console.flush();
+  await expect.poll(() => received).toBe('answers');
+  expect([serial.got, receivedNext]).toEqual(['hello', '']);
+  client.destroy();
+  await expect.poll(() => serial.got).toBe('hello!');
+  writeText(console.output('c'), 'next');
+  console.flush();
+  await expect.poll(() => receivedNext).toBe('next');
   console.close(0);
-  await new Promise((resolve) => client.once('close', resolve));
+  await once(second, 'close');
 });
+
+test('whoever is behind a monitor and reads nothing is disconnected; a serial port waits', async () => {
+  for (const holdsNothingUp of [true, false]) {
+    const path = join(directory, `unread-${holdsNothingUp}`);
+    const console = new Console([unix(path, true, false)], noExit);
+    console.connect('c', Object.assign(frontend(), { holdsNothingUp }));
+    await console.prepare();
+    const client = connect(path);
+    await once(client, 'connect');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const line = 'x'.repeat(100_000);
+    for (let i = 0; i < 20; i++) {
+      writeText(console.output('c'), line);
+      console.flush();
+    }
+    expect(console.congested).toBe(!holdsNothingUp);
+    if (holdsNothingUp) {
+      client.resume();
+      await once(client, 'close');
+    }
+    client.destroy();
+    console.close(0);
+  }
+});
+
+test('TCP, on both ends', async () => {
+  const [server, client] = await tcpPair();
+  const [left, right] = [frontend(), frontend()];
+  server.connect('c', left);
+  client.connect('c', right);
+  writeText(server.output('c'), 'there');
+  writeText(client.output('c'), 'back');
+  server.flush();
+  client.flush();
+  await expect.poll(() => [left.got, right.got]).toEqual(['back', 'there']);
+  client.close(0);
+  server.close(0);
+});
+
+async function tcpPair(): Promise<[Console, Console]> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as { port: number };
+  probe.close();
+  await once(probe, 'close');
+  const end = (server: boolean) => {
+    const address = { host: '127.0.0.1', port };
+    const config = { id: 'c', mux: false, kind: 'socket', name: 'tcp', address, server, wait: false } as const;
+    return new Console([config], noExit);
+  };
+  const pair: [Console, Console] = [end(true), end(false)];
+  await pair[0].prepare();
+  await pair[1].prepare();
+  return pair;
+}
 
 test('a server with wait=off is ready at once; output without a client is lost', async () => {
   const path = join(directory, 'nowait');
-  const console = new Console([{ id: 'c', mux: false, kind: 'unix', path, server: true, wait: false }], noExit);
+  const console = new Console([unix(path, true, false)], noExit);
   await console.prepare();
   writeText(console.output('c'), 'lost');
   console.flush();
@@ -99,16 +172,16 @@ test('a server with wait=off is ready at once; output without a client is lost',
 test('a server does not remove a file of the user', async () => {
   const path = join(directory, 'precious');
   writeFileSync(path, 'data');
-  const console = new Console([{ id: 'c', mux: false, kind: 'unix', path, server: true, wait: false }], noExit);
-  await expect(console.prepare()).rejects.toThrow(`could not listen on '${path}': address already in use`);
+  const console = new Console([unix(path, true, false)], noExit);
+  await expect(console.prepare()).rejects.toThrow(`could not listen on 'unix:${path}': address already in use`);
   expect(readFileSync(path, 'utf8')).toBe('data');
 });
 
 test('a client connects, or says why not', async () => {
   const path = join(directory, 'client');
-  const config = { id: 'c', mux: false, kind: 'unix', path, server: false, wait: false } as const;
+  const config = unix(path, false, false);
   await expect(new Console([config], noExit).prepare()).rejects.toThrow(
-    `could not connect to '${path}': no such file or directory`,
+    `could not connect to 'unix:${path}': no such file or directory`,
   );
   const peers: Socket[] = [];
   const server = createServer((socket) => peers.push(socket)).listen(path);

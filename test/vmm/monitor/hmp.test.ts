@@ -1,28 +1,36 @@
 import { beforeEach, expect, test } from 'vitest';
-import { Monitor } from '../../vmm/monitor.ts';
-import { VERSION } from '../../vmm/version.ts';
+import { Monitor } from '../../../vmm/monitor/hmp.ts';
+import { VERSION } from '../../../vmm/version.ts';
+import { fakeTarget } from './fake-target.ts';
 
 let text: string;
 let calls: string[];
+let runState: string;
 let monitor: Monitor;
 
 beforeEach(() => {
   text = '';
   calls = [];
+  runState = 'running';
   const note = (name: string) => () => {
     calls.push(name);
   };
   monitor = new Monitor(
-    {
-      status: () => 'running',
+    fakeTarget({
       stop: note('stop'),
-      cont: note('cont'),
+      cont: () => {
+        calls.push('cont');
+        return runState !== 'shutdown';
+      },
       systemReset: note('reset'),
       systemPowerdown: note('powerdown'),
       quit: note('quit'),
       registers: () => 'RAX=0\nRBX=1\n',
       physicalByte: (address) => (address < 0x1000 ? (address * 7) & 0xff : undefined),
-    },
+      get runState() {
+        return runState;
+      },
+    }),
     {
       write: (byte) => {
         text += String.fromCharCode(byte);
@@ -98,4 +106,26 @@ test('dumps memory in the form of QEMU', () => {
   expect(answer('xp /2xb 0xfff')).toBe('Cannot access memory at address 0x1000\r\n');
   expect(answer('xp /2q 0')).toContain('xp /fmt addr');
   expect(answer('xp')).toContain('xp /fmt addr');
+  // Without paging a linear address is a physical one.
+  expect(answer('x/2xb 0x10')).toBe('0000000000000010: 0x70 0x77\r\n');
+  expect(answer('x /1xb 0xffffffff80000000')).toBe('Cannot access memory at address 0xffffffff80000000\r\n');
+  expect(answer('gva2gpa 0x10')).toBe('gpa: 0x10\r\n');
+  expect(answer('gva2gpa ten')).toContain('expected');
+});
+
+test('names what stands still, and why it does not go on', () => {
+  runState = 'paused';
+  expect(answer('info status')).toBe('VM status: paused\r\n');
+  runState = 'shutdown';
+  expect(answer('info status')).toBe('VM status: paused (shutdown)\r\n');
+  expect(answer('cont')).toBe('Error: Resetting the Virtual Machine is required\r\n');
+});
+
+test('greets whoever connects, who has a line of his own', () => {
+  type('sto');
+  text = '';
+  monitor.onOpen();
+  expect(text).toBe(`tsvmm ${VERSION} monitor - type 'help' for more information\r\n(tsvmm) `);
+  type('p\r');
+  expect(calls).toEqual([]);
 });

@@ -1,11 +1,11 @@
-/** The dump of memory that QEMU's monitor prints for `xp /fmt addr`. */
+/** The dump of memory that QEMU's monitor prints for `x /fmt addr` and `xp /fmt addr`. */
 
 const UNIT_SIZES: Readonly<Record<string, number>> = { b: 1, h: 2, w: 4, g: 8 };
 const FORMATS = 'xduc';
 const COUNT_MAX = 65536;
 
 export interface DumpRequest {
-  readonly address: number;
+  readonly address: bigint;
   readonly count: number;
   readonly format: string;
   /** Bytes of a unit. */
@@ -34,27 +34,27 @@ export function parseDumpRequest(text: string): DumpRequest | undefined {
     }
   }
   return {
-    address: Number(number),
+    address: BigInt.asUintN(64, BigInt(number)),
     count: Math.min(Number(count || 1), COUNT_MAX),
     format,
     size: format === 'c' ? 1 : size,
   };
 }
 
-/** @param read a byte of guest physical memory; undefined where there is none */
-export function dumpMemory(request: DumpRequest, read: (address: number) => number | undefined): string {
+/** @param read a byte of guest memory; undefined where there is none */
+export function dumpMemory(request: DumpRequest, read: (address: bigint) => number | undefined): string {
   const { count, format, size } = request;
-  const end = request.address + count * size;
-  const lineSize = size === 1 ? 8 : 16;
+  const perLine = size === 1 ? 8 : 16 / size;
   const lines: string[] = [];
-  for (let line = request.address; line < end; line += lineSize) {
-    let text = `${line.toString(16).padStart(16, '0')}:`;
-    for (let address = line; address < Math.min(line + lineSize, end); address += size) {
+  for (let first = 0; first < count; first += perLine) {
+    let text = `${(request.address + BigInt(first * size)).toString(16).padStart(16, '0')}:`;
+    for (let item = first; item < Math.min(first + perLine, count); item++) {
       let value = 0n;
       for (let byte = size - 1; byte >= 0; byte--) {
-        const read8 = read(address + byte);
+        const address = request.address + BigInt(item * size + byte);
+        const read8 = read(address);
         if (read8 === undefined) {
-          return [...lines, `Cannot access memory at address 0x${(address + byte).toString(16)}`].join('\n');
+          return [...lines, `Cannot access memory at address 0x${address.toString(16)}`].join('\n');
         }
         value = (value << 8n) | BigInt(read8);
       }
