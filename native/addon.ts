@@ -64,6 +64,11 @@ export interface Addon {
   unlinkat(directory: number, name: string, flags: number): number;
   linkat(directory: number, name: string, newDirectory: number, newName: string): number;
   renameat(directory: number, name: string, newDirectory: number, newName: string): number;
+
+  // heap.c
+
+  /** Gives free memory of the C heap back to the kernel, as far as that can be had. @returns 1: there was some */
+  trimHeap(): number;
 }
 
 /** The addon cannot be had; the message is one line that says why, and what to do. */

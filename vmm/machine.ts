@@ -24,6 +24,7 @@ import { Console } from './console/console.ts';
 import { loadCore } from './core.ts';
 import { describeCpu, pagingOf } from './cpu-text.ts';
 import { RamGuestMemory } from './guest-memory.ts';
+import { startHeapTrim } from './heap-trim.ts';
 import { Idling } from './idle.ts';
 import { Monitor } from './monitor/hmp.ts';
 import type { PagingState } from './monitor/page-tables.ts';
@@ -68,6 +69,7 @@ export class Machine implements MonitorTarget {
   private readonly memory: RamGuestMemory;
   private readonly board: Board;
   private readonly idling: Idling;
+  private readonly endHeapTrim: (() => void) | undefined;
   private readonly tapCards: readonly VirtioNet[];
   /** Descriptors of `tapCards`, as far as they can take packets just now; -1 for the others. */
   private readonly tapFds: Int32Array;
@@ -143,7 +145,9 @@ export class Machine implements MonitorTarget {
       (device): device is VirtioNet => device instanceof VirtioNet && device.backend.pollFd !== undefined,
     );
     this.tapFds = new Int32Array(this.tapCards.length);
-    this.idling = new Idling(tryLoadAddon(), this.tapFds, () => this.step());
+    const addon = tryLoadAddon();
+    this.idling = new Idling(addon, this.tapFds, () => this.step());
+    this.endHeapTrim = addon && startHeapTrim(addon, () => this.cpu.regions?.counters.regions ?? 0);
     for (const backend of backends.values()) {
       backend.onReceive = () => this.idling.wake();
     }
@@ -432,6 +436,7 @@ export class Machine implements MonitorTarget {
     if (this.config.log.includes('stats')) {
       this.writeLog(this.statistics());
     }
+    this.endHeapTrim?.();
     this.console.close(this.patience);
     this.board.close();
     for (const backend of this.backends.values()) {

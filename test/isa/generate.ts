@@ -157,7 +157,7 @@ function leftOpen(builder: CaseBuilder, row: OpcodeRow, { bytes, memory, operand
   if (row.mnemonic === 'ARPL' && bytes.includes(CS_PREFIX)) return true;
   // Which comes first, #GP of the alignment or #SS of the address.
   if (
-    /^X(SAVE|RSTOR)/.test(row.mnemonic) &&
+    (/^X(SAVE|RSTOR)/.test(row.mnemonic) || (row.mnemonic === 'CMPXCHG8B' && operandSize === 8)) &&
     memory &&
     memory.linear !== BigInt.asUintN(64, BigInt.asIntN(48, memory.linear))
   )
