@@ -1,4 +1,5 @@
 /** The core and the regions as JavaScript, for where WebAssembly code must not be generated (`-accel tcg,jit=js`). */
+import { setFlagsFromString } from 'node:v8';
 import type { CompiledRegions, Core, CoreFactory, CoreImports } from '../core.ts';
 import { REGION_HELPERS } from '../jit/region-state.ts';
 import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
@@ -34,6 +35,9 @@ const COMPILER = [
   'return source=>eval(source);',
 ].join('\n');
 
+/** V8 never optimises a function of more bytecode than this; its default of 60 KiB is less than a large region has. */
+const MAX_BYTECODE = 1 << 20;
+
 class JsCore implements Core {
   readonly buffer: ArrayBuffer;
   readonly run: (op: number) => number;
@@ -42,6 +46,7 @@ class JsCore implements Core {
   private readonly evaluate: (source: string) => (() => number)[];
 
   constructor(core: CoreFunction, size: number, imports: CoreImports) {
+    setFlagsFromString(`--max-optimized-bytecode-size=${MAX_BYTECODE}`);
     this.buffer = new ArrayBuffer(size);
     const exports = core(this.buffer, imports, LIBRARY);
     this.run = exports.run;

@@ -16,11 +16,11 @@ function add(keep: Keep, [al, ah]: Pair, [bl, bh]: Pair): Pair {
   if (bl.constant !== undefined && bl.constant < 0 && bh.constant === -1) {
     // A small number is taken away.
     const small = -bl.constant;
-    return [w.add(a, bl), w.int(`(${ah.text}-(${unsigned(a)}<${small}?1:0)|0)`, ah, a)];
+    return [w.add(a, bl), w.int(`(${ah.text}-(${unsigned(a)}<${small}|0)|0)`, ah, a)];
   }
   const b = keep(bl);
   const low = keep(w.add(a, b));
-  const carry = `(${unsigned(low)}<${unsigned(b)}?1:0)`;
+  const carry = `(${unsigned(low)}<${unsigned(b)}|0)`;
   const high = w.add(ah, bh);
   if (high.constant === 0) return [low, w.int(carry, low, b)];
   return [low, w.int(`(${high.text}+${carry}|0)`, high, low, b)];
@@ -37,7 +37,7 @@ function sub(keep: Keep, [al, ah]: Pair, [bl, bh]: Pair): Pair {
   const a = keep(al);
   const b = keep(bl);
   const high = w.sub(ah, bh);
-  return [w.sub(a, b), w.int(`(${high.text}-(${unsigned(a)}<${unsigned(b)}?1:0)|0)`, high, a, b)];
+  return [w.sub(a, b), w.int(`(${high.text}-(${unsigned(a)}<${unsigned(b)}|0)|0)`, high, a, b)];
 }
 
 function mul(keep: Keep, [al, ah]: Pair, [bl, bh]: Pair): Pair {

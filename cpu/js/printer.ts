@@ -13,7 +13,7 @@ import * as memory from './memory.ts';
 import { CodeReader, isLaneAccess } from './reader.ts';
 import { scalar } from './scalar.ts';
 import { Scope } from './scope.ts';
-import { constant, i32, integer, type Part, type Value, vector } from './value.ts';
+import { constant, i32, integer, type Part, unsigned, type Value, vector } from './value.ts';
 import * as vectors from './vector.ts';
 
 /** What a function's code may call. */
@@ -307,6 +307,9 @@ class Printer {
         scope.push({ type: op.T_I64, parts: [constant(low), constant(code.high)] });
         return;
       }
+      case wasm.BULK_PREFIX:
+        this.bulk(code.u32());
+        return;
       case wasm.VECTOR_PREFIX:
         this.vectorInstruction(code.u32());
         return;
@@ -321,6 +324,22 @@ class Printer {
         scope.endStatement();
       }
     } else this.numeric(opcode);
+  }
+
+  /** memory.copy, memory.fill. */
+  private bulk(sub: number): void {
+    const { code, scope } = this;
+    code.raw(sub === wasm.MEMORY_COPY ? 2 : 1);
+    const [to, from, length] = scope.stack.splice(-3).map(({ parts }) => parts[0]);
+    scope.settleMemory();
+    if (sub === wasm.MEMORY_COPY) {
+      const source = scope.keep(from);
+      scope.emit(`u8.copyWithin(${unsigned(to)},${unsigned(source)},(${unsigned(source)})+(${unsigned(length)}));`);
+    } else {
+      const start = scope.keep(to);
+      scope.emit(`u8.fill(${from.text},${unsigned(start)},(${unsigned(start)})+(${unsigned(length)}));`);
+    }
+    scope.endStatement();
   }
 
   private callText(callee: string, type: wasm.FunctionType): string {

@@ -89,6 +89,9 @@ export class CodeReader {
       case wasm.I64_CONST:
         this.s64();
         return;
+      case wasm.BULK_PREFIX:
+        this.raw(this.u32() === wasm.MEMORY_COPY ? 2 : 1);
+        return;
       case wasm.VECTOR_PREFIX: {
         const sub = this.u32();
         if (sub <= wasm.V128_STORE) {

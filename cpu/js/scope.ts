@@ -3,7 +3,7 @@
  * to be printed. One that waits must be put in a variable before what it reads changes.
  */
 import { T_I64, T_V128 } from '../ir/ops.ts';
-import { CONDITION, INTEGER, NUMBER, name, PARTS, type Part, type Value } from './value.ts';
+import { CONDITION, INTEGER, integer, NUMBER, name, PARTS, type Part, type Value } from './value.ts';
 
 /** Names of the parts of a local, by its number; a float's is of its own kind. */
 const INTEGER_NAMES = ['l', 'h', 'm', 'n'];
@@ -109,7 +109,7 @@ export class Scope {
       for (let k = 0; k < i; k++)
         if (parts[k].locals.includes(local) && parts[k].text !== names[k] && parts[k].text.includes(names[i]))
           parts[k] = this.temporary(parts[k]);
-      this.emit(`${names[i]}=${parts[i].kind === CONDITION ? `${parts[i].text}?1:0` : parts[i].text};`);
+      this.emit(`${names[i]}=${integer(parts[i]).text};`);
     }
   }
 

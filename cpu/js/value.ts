@@ -65,9 +65,9 @@ export function memoryRead(text: string, ...operands: Part[]): Part {
   return { ...expression(text, INTEGER, ...operands), memory: true };
 }
 
-/** A part as an int32. */
+/** A part as an int32. (V8 makes no branch of `|0`, other than of `?1:0`.) */
 export function integer(part: Part): Part {
-  return part.kind === CONDITION ? expression(`(${part.text}?1:0)`, INTEGER, part) : part;
+  return part.kind === CONDITION ? expression(`(${part.text}|0)`, INTEGER, part) : part;
 }
 
 /** The int32 as an unsigned number, for comparisons and divisions. */

@@ -63,7 +63,7 @@ const NARROW: Record<number, string> = {
 
 /** A mask of all bits of a lane. */
 function mask(holds: Part): Part {
-  return holds.constant !== undefined ? constant(-holds.constant | 0) : w.int(`(${holds.text}?-1:0)`, holds);
+  return holds.constant !== undefined ? constant(-holds.constant | 0) : w.int(`(0-(${holds.text}|0)|0)`, holds);
 }
 
 const EACH32: Record<number, (a: Part, b: Part) => Part> = {

@@ -34,6 +34,10 @@ export const I32_STORE16 = 0x3b;
 export const I64_STORE32 = 0x3e;
 export const I32_CONST = 0x41;
 export const I64_CONST = 0x42;
+/** Precedes the sub-opcodes of memory.copy and memory.fill. */
+export const BULK_PREFIX = 0xfc;
+export const MEMORY_COPY = 10;
+export const MEMORY_FILL = 11;
 /** Precedes the sub-opcode of a SIMD instruction. */
 export const VECTOR_PREFIX = 0xfd;
 /** SIMD sub-opcodes of v128.load, v128.store, v128.const. */
@@ -183,16 +187,16 @@ export class Encoder {
 
   /** memory.copy: destination, source and length are on the stack. */
   memoryCopy(): void {
-    this.byte(0xfc);
-    this.u32(10);
+    this.byte(BULK_PREFIX);
+    this.u32(MEMORY_COPY);
     this.byte(0);
     this.byte(0);
   }
 
   /** memory.fill: destination, byte and length are on the stack. */
   memoryFill(): void {
-    this.byte(0xfc);
-    this.u32(11);
+    this.byte(BULK_PREFIX);
+    this.u32(MEMORY_FILL);
     this.byte(0);
   }
 
