@@ -142,7 +142,10 @@ export class BlockCache {
   /** Drops every block. */
   flush(): void {
     this.onFlush();
+    this.mmu.flush();
     const { i32, u8 } = this;
+    // As in a new machine, whose tables need not be touched.
+    if (i32[S_OPS_NEXT >> 2] === S_OPS) return;
     for (let key = 0; key < BLOCK_PAGE_KEYS; key++)
       for (let link = i32[(S_BLOCKS_BY_PAGE >> 2) + key]; link !== 0; link = i32[this.nextLink(link) >> 2])
         u8[S_PAGE_FLAGS + this.pageOf(link)] &= ~PAGE_HAS_BLOCK;
@@ -150,7 +153,6 @@ export class BlockCache {
     i32.fill(0, S_BLOCKS_BY_ADDRESS >> 2, (S_BLOCKS_BY_ADDRESS >> 2) + BLOCK_ADDRESS_KEYS);
     i32[S_OPS_NEXT >> 2] = S_OPS;
     this.jumps.flush();
-    this.mmu.flush();
   }
 
   /**

@@ -85,8 +85,8 @@ await build({
   logLevel: 'warning',
 });
 
-// In a process of its own, because a warm-up ends as a machine ends. V8 orders its hash tables by a random seed; the cache
-// holds for every seed, but with one that is known the same sources give the same bytes.
+// In a process of its own, for its flags. V8 orders its hash tables by a random seed; the cache holds for every seed, but
+// with one that is known the same sources give the same bytes.
 const { status } = spawnSync(process.execPath, ['--random-seed=1', `${root}scripts/code-cache.mjs`, bundle], {
   stdio: 'inherit',
   timeout: 60_000,

@@ -1,7 +1,6 @@
 /** The CPU's core (cpu/core.ts): generated when the bundle is built, or at once when run from source. */
 
 import { readFileSync, realpathSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { CoreFactory } from '../cpu/core.ts';
 import { wasmCore } from '../cpu/wasm/core.ts';
@@ -35,5 +34,6 @@ async function loadJsCore(): Promise<CoreFactory> {
     const { jsCore } = await import('../cpu/js/core.ts');
     return jsCore(evaluateCore());
   }
+  const { createRequire } = process.getBuiltinModule('node:module');
   return createRequire(built(JS_CORE_FILE))(built(JS_CORE_FILE)).core;
 }

@@ -32,14 +32,15 @@ import { QmpMonitor } from './monitor/qmp.ts';
 import type { MachineEvent, MonitorTarget } from './monitor/target.ts';
 import { openBackends } from './network.ts';
 import type { MachineConfig } from './options/config.ts';
+import { mark, markFirst, startupLines } from './startup.ts';
 
 /** A slice lasts about so long, ns. */
 const SLICE = 2e6;
 const BUDGET_FIRST = 100_000;
 const BUDGET_LEAST = 1000;
 const BUDGET_MOST = 50_000_000;
-/** Terminals are opened for input when the guest is first idle, or after so long, ns. */
-const INPUT_DELAY = 200e6;
+/** Input is opened so long after our own start, ms: it takes milliseconds that a booting guest can use better. */
+const INPUT_DELAY = 250;
 /** How long the machine waits before it looks again whether its output was taken, ns. */
 const CONGESTION_DELAY = 2e6;
 /** Without any progress, output is given up after so many ms; when a signal ends us, sooner. */
@@ -151,9 +152,23 @@ export class Machine implements MonitorTarget {
     for (const backend of backends.values()) {
       backend.onReceive = () => this.idling.wake();
     }
+    if (config.log.includes('startup')) {
+      this.markFirsts();
+    }
     if (config.startStopped) {
       this.paused = 'prelaunch';
       this.clock.pause();
+    }
+  }
+
+  /** Marks what the guest does first (`-d startup`). */
+  private markFirsts(): void {
+    for (const { id } of this.config.characters) {
+      markFirst(this.console.output(id), 'write', `first byte to ${id}`);
+    }
+    for (const [id, backend] of this.backends) {
+      markFirst(backend, 'receiveInto', `first packet from ${id}`, (bytes) => bytes !== 0);
+      markFirst(backend, 'send', `first packet to ${id}`);
     }
   }
 
@@ -163,7 +178,9 @@ export class Machine implements MonitorTarget {
   async run(): Promise<number> {
     try {
       this.load();
+      mark('kernel loaded');
       await this.console.prepare();
+      mark('guest starts');
       while (this.exitStatus === undefined) {
         await this.idling.run();
       }
@@ -217,7 +234,7 @@ export class Machine implements MonitorTarget {
       this.resetRequested = GUEST_RESET;
     }
     this.serveRequests();
-    if (!this.inputIsOpen && (cpu.halted || clock.now() > INPUT_DELAY)) {
+    if (performance.now() >= INPUT_DELAY) {
       this.openInput();
     }
     const busy = !cpu.halted || work > 0 || this.interrupts.pending() || this.exitStatus !== undefined;
@@ -235,7 +252,8 @@ export class Machine implements MonitorTarget {
     for (let index = 0; index < tapCards.length; index++) {
       tapFds[index] = tapCards[index].canReceive ? tapCards[index].backend.pollFd! : -1;
     }
-    return Math.max(0, deadline - clock.now());
+    const untilInput = this.inputIsOpen ? Number.POSITIVE_INFINITY : (INPUT_DELAY - performance.now()) * 1e6;
+    return Math.max(0, Math.min(deadline - clock.now(), untilInput));
   }
 
   /** Instructions for the next slice: no more than run until the next timer is due. */
@@ -433,6 +451,9 @@ export class Machine implements MonitorTarget {
   }
 
   private close(): void {
+    if (this.config.log.includes('startup')) {
+      this.writeLog(startupLines());
+    }
     if (this.config.log.includes('stats')) {
       this.writeLog(this.statistics());
     }
@@ -468,8 +489,13 @@ function apicRegisters(apic: LocalApic): ApicRegisters {
 /** @throws UserError, BootError or NetBackendError when something that the configuration asks for cannot be had */
 export async function createMachine(config: MachineConfig): Promise<Machine> {
   const backends = await openBackends(config.netdevs, config.filterDumps);
+  mark('network open');
   try {
-    return new Machine(config, backends, await loadCore(config.jit === 'js' ? 'js' : 'wasm'));
+    const core = await loadCore(config.jit === 'js' ? 'js' : 'wasm');
+    mark('core loaded');
+    const machine = new Machine(config, backends, core);
+    mark('machine built');
+    return machine;
   } catch (error) {
     for (const backend of backends.values()) {
       backend.close();

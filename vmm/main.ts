@@ -8,6 +8,7 @@ import { reasonOf, UserError } from './errors.ts';
 import type { Machine } from './machine.ts';
 import type { MachineConfig } from './options/config.ts';
 import { parseArguments } from './options/parse.ts';
+import { mark } from './startup.ts';
 import { VERSION } from './version.ts';
 
 const STDOUT = 1;
@@ -24,8 +25,10 @@ const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
  * @returns the exit status
  */
 export async function main(argv: readonly string[]): Promise<number> {
+  mark('program loaded');
   try {
     const command = parseArguments(argv);
+    mark('command line read');
     switch (command.kind) {
       case 'version':
         print(STDOUT, `tsvmm ${VERSION}\n`);
@@ -75,6 +78,7 @@ async function runMachine(config: MachineConfig): Promise<number> {
     removePidFile = writePidFile(config.pidFile);
     // Loaded here: `-version` and mistakes in the command line need none of it.
     const { createMachine } = await import('./machine.ts');
+    mark('modules of the machine ready');
     machine = await createMachine(config);
     if (signalled) {
       machine.terminate();

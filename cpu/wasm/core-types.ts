@@ -67,5 +67,5 @@ export const FIRST_HANDLER_FUNCTION = 24;
 
 /** The table: handlers first, regions from here on. */
 export const FIRST_REGION = 4096;
-/** Its size: what is left are regions that can be alive at once. */
-export const TABLE_SIZE = 65536;
+/** Its size at first; it grows with the regions, as a large one takes milliseconds to make. */
+export const TABLE_SIZE = FIRST_REGION + 1024;

@@ -41,6 +41,7 @@ class WasmCore implements Core {
   }
 
   setRegion(index: number, region: (() => number) | null): void {
+    if (index >= this.table.length) this.table.grow(this.table.length);
     this.table.set(index, region);
   }
 }

@@ -11,6 +11,8 @@ declare namespace WebAssembly {
     constructor(descriptor: { element: 'anyfunc'; initial: number; maximum?: number });
     get(index: number): unknown;
     set(index: number, value: unknown): void;
+    grow(by: number): number;
+    readonly length: number;
   }
   class Instance {
     constructor(module: Module, imports?: Record<string, Record<string, unknown>>);

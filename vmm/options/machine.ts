@@ -113,6 +113,7 @@ export function setIcount(draft: Draft, text: string): void {
 
 /** What `-d` can write, and what it is. */
 export const LOG_ITEMS: Readonly<Record<string, string>> = {
+  startup: 'when the phases of the start were reached, told when the machine ends',
   stats: 'counters of CPU and translator when the machine ends',
 };
 
