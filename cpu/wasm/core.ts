@@ -16,7 +16,8 @@ class WasmCore implements Core {
 
   constructor(module: WebAssembly.Module, size: number, imports: CoreImports) {
     const pages = Math.ceil(size / PAGE_SIZE);
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    // V8 does not count shared memory as something that collecting garbage may free: no collection when it is made.
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     this.buffer = this.memory.buffer;
     const { exports } = new WebAssembly.Instance(module, { e: { m: this.memory, ...imports } });
     this.run = exports.run as (op: number) => number;

@@ -45,6 +45,8 @@ export const V128_LOAD = 0x00;
 export const V128_STORE = 0x0b;
 export const V128_CONST = 0x0c;
 export const VOID = 0x40;
+/** Limits of a shared memory (threads proposal §5.3.8). */
+const LIMITS_SHARED = 3;
 
 export class Encoder {
   bytes = new Uint8Array(65536);
@@ -221,7 +223,7 @@ export interface ModuleParts {
   types: FunctionType[];
   /** Imported functions, in index order: module "e", the name, type index. */
   functionImports: { name: string; type: number }[];
-  /** Pages of the imported memory "e"."m". */
+  /** Pages of the imported memory "e"."m", which is shared. */
   memory: { initial: number; maximum: number };
   /** Imported table "e"."t" of functions: minimum size; or a table of its own. */
   importedTable?: number;
@@ -265,7 +267,7 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
   section.name('e');
   section.name('m');
   section.byte(2);
-  section.byte(1);
+  section.byte(LIMITS_SHARED);
   section.u32(parts.memory.initial);
   section.u32(parts.memory.maximum);
   if (parts.importedTable !== undefined) {

@@ -2,6 +2,7 @@
 declare namespace WebAssembly {
   class Memory {
     constructor(descriptor: { initial: number; maximum?: number; shared?: boolean });
+    /** A SharedArrayBuffer if it is shared; whoever makes views of it need not know. */
     readonly buffer: ArrayBuffer;
   }
   class Module {

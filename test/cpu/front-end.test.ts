@@ -52,7 +52,7 @@ const CODE_START = 0x10000;
 const CODE_BYTES = 0x3000;
 
 class Side {
-  readonly memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
+  readonly memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
   readonly u8 = new Uint8Array(this.memory.buffer);
   readonly i32 = new Int32Array(this.memory.buffer);
   readonly mmu = new Mmu(this.memory.buffer, RAM_SIZE, { read: () => 0, write: () => {} });

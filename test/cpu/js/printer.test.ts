@@ -117,7 +117,7 @@ const TYPES = [{ parameters: [], results: [] }];
 
 /** Both forms of the bodies as functions; each set has a memory of its own. */
 function compile(bodies: readonly Uint8Array[]) {
-  const memory = new WebAssembly.Memory({ initial: 256, maximum: 256 });
+  const memory = new WebAssembly.Memory({ initial: 256, maximum: 256, shared: true });
   const bytes = wasm.assembleModule({
     types: TYPES,
     functionImports: [],
