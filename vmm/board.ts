@@ -6,6 +6,7 @@
 import type { InterruptHub } from '../devices/apic/interrupt-hub.ts';
 import type { GuestMemory } from '../devices/bus.ts';
 import { AcpiPm } from '../devices/legacy/acpi-pm.ts';
+import { CoprocessorError } from '../devices/legacy/coprocessor-error.ts';
 import { Debugcon, DebugExit, Pvpanic } from '../devices/legacy/debug-ports.ts';
 import { I8042, SystemControlA } from '../devices/legacy/i8042.ts';
 import { Pit8254, SystemControlB } from '../devices/legacy/pit8254.ts';
@@ -68,6 +69,8 @@ export class Board {
   readonly virtioMmio: VirtioMmioWindow[] = [];
   /** Undefined on a board without PCI. */
   pci: PciBus | undefined;
+  /** The CPU's FERR#. */
+  readonly coprocessorError: CoprocessorError;
   private readonly parts: BoardParts;
   private readonly ports: PortBus;
   private readonly mmio: MmioBus;
@@ -85,6 +88,7 @@ export class Board {
     this.mmio = parts.mmio;
     this.interrupts = parts.interrupts;
     this.power = new AcpiPm(clock, this.interrupts.line(layout.IRQ_SCI), () => events.powerOff());
+    this.coprocessorError = new CoprocessorError(this.interrupts.line(layout.IRQ_COPROCESSOR));
     this.addInterruptControllers();
     this.addLegacy(config);
     this.addSerialPorts(config);
@@ -127,9 +131,10 @@ export class Board {
     this.ports.add(layout.PORT_KBD_DATA, 1, keyboard.data);
     this.ports.add(layout.PORT_KBD_COMMAND, 1, keyboard.command);
     this.ports.add(layout.PORT_SYSTEM_A, 1, systemA);
+    this.ports.add(layout.PORT_COPROCESSOR_ERROR, 1, this.coprocessorError);
     this.ports.add(layout.PORT_SYSTEM_B, 1, systemB);
     this.ports.add(layout.PORT_RTC, 2, rtc);
-    for (const device of [pit, rtc, keyboard, systemA, systemB, this.power]) {
+    for (const device of [pit, rtc, keyboard, systemA, systemB, this.coprocessorError, this.power]) {
       this.resets.push(() => device.reset());
     }
     if (config.vga) {

@@ -103,6 +103,8 @@ export const PORT_PIC_SLAVE = 0xa0;
 /** Edge/level control registers of the two PICs. */
 export const PORT_ELCR = 0x4d0;
 export const PORT_PIT = 0x40;
+/** Any write clears the coprocessor's error. */
+export const PORT_COPROCESSOR_ERROR = 0xf0;
 /** i8042 data port. */
 export const PORT_KBD_DATA = 0x60;
 /** System control port B: PIT channel 2 gate and output, speaker. */
@@ -151,6 +153,8 @@ export const COM_PORTS = [
 export const IRQ_RTC = 8;
 /** ACPI's SCI: level, active high, as in QEMU. */
 export const IRQ_SCI = 9;
+/** x87 errors while CR0.NE = 0. */
+export const IRQ_COPROCESSOR = 13;
 /** Where PIRQA…PIRQD of the PIIX3 are routed, as SeaBIOS routes them. */
 export const IRQ_PIRQ = [10, 10, 11, 11] as const;
 /** @returns the IRQ of pin 0…3 (INTA…INTD) of PCI device 0…31: the i440FX board swizzles pins over the PIRQs. */

@@ -116,7 +116,15 @@ export class Machine implements MonitorTarget {
         hotThreshold: config.jit === 'off' ? 0 : HOT_THRESHOLD,
         warmUp: WARM_UP_MS,
       },
-      { ports, mmio, interrupts: this.interrupts, tsc, tscKHz: TSC_KHZ, apic: apicRegisters(localApic) },
+      {
+        ports,
+        mmio,
+        interrupts: this.interrupts,
+        tsc,
+        tscKHz: TSC_KHZ,
+        apic: apicRegisters(localApic),
+        coprocessorError: () => this.board.coprocessorError.raise(),
+      },
     );
     this.memory = new RamGuestMemory(this.cpu.buffer, RAM_BASE, config.ramSize, (address, length) =>
       this.cpu.ramWritten(address, length),
@@ -470,10 +478,10 @@ export class Machine implements MonitorTarget {
 function apicRegisters(apic: LocalApic): ApicRegisters {
   return {
     get low() {
-      return apic.msrLo | 0;
+      return apic.msrs.low | 0;
     },
     get high() {
-      return apic.msrHi | 0;
+      return apic.msrs.high | 0;
     },
     get taskPriority() {
       return apic.cr8;
@@ -481,8 +489,8 @@ function apicRegisters(apic: LocalApic): ApicRegisters {
     set taskPriority(value) {
       apic.cr8 = value;
     },
-    readMsr: (index) => apic.readMsr(index),
-    writeMsr: (index, low, high) => apic.writeMsr(index, low, high),
+    readMsr: (index) => apic.msrs.read(index),
+    writeMsr: (index, low, high) => apic.msrs.write(index, low, high),
   };
 }
 

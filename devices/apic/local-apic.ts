@@ -1,83 +1,57 @@
-/**
- * A local APIC in xAPIC and x2APIC mode (SDM vol. 3 chapter 11). Registers are numbered as in x2APIC: register n is at
- * offset 16·n of the memory window and is MSR 0x800 + n.
- */
+/** A local APIC in xAPIC and x2APIC mode (SDM vol. 3 chapter 11). */
 
 import type { AccessSize, BusDevice, Clock } from '../bus.ts';
 import { allOnes } from '../port-bus.ts';
+import { ApicAddress } from './apic-address.ts';
 import {
   type ApicBus,
   DELIVERY_EXTINT,
   DELIVERY_FIXED,
   DELIVERY_INIT,
-  DELIVERY_LOWEST_PRIORITY,
   DELIVERY_NMI,
   DELIVERY_START_UP,
   MESSAGE_LEVEL_TRIGGERED,
   MESSAGE_MODE_SHIFT,
   MESSAGE_VECTOR,
 } from './apic-bus.ts';
+import { ICR_WRITABLE, sendIpi } from './apic-ipi.ts';
+import { ApicMode } from './apic-mode.ts';
+import { ApicMsrs } from './apic-msrs.ts';
+import {
+  APR,
+  CURRENT_COUNT,
+  DFR,
+  DIVIDE_CONFIGURATION,
+  EOI,
+  ESR,
+  ESR_ILLEGAL_REGISTER,
+  ESR_RECEIVE_ILLEGAL_VECTOR,
+  FIRST_LEGAL_VECTOR,
+  ICR_HIGH,
+  ICR_LOW,
+  ID,
+  INITIAL_COUNT,
+  IRR,
+  ISR,
+  LDR,
+  LVT_ERROR,
+  LVT_LINT0,
+  LVT_LINT1,
+  LVT_MASKED,
+  LVT_TIMER,
+  LVT_TIMER_MODE_SHIFT,
+  LVT_WRITABLE,
+  PPR,
+  SVR,
+  SVR_ENABLE,
+  SVR_MASK,
+  TMR,
+  TPR,
+  VERSION,
+  VERSION_VALUE,
+} from './apic-registers.ts';
 import { ApicTimer } from './apic-timer.ts';
-
-// Registers, table 11-6.
-const ID = 0x02;
-const VERSION = 0x03;
-const TPR = 0x08;
-const APR = 0x09;
-const PPR = 0x0a;
-const EOI = 0x0b;
-const LDR = 0x0d;
-const DFR = 0x0e;
-const SVR = 0x0f;
-const ISR = 0x10;
-const TMR = 0x18;
-const IRR = 0x20;
-const ESR = 0x28;
-const ICR_LOW = 0x30;
-const ICR_HIGH = 0x31;
-const LVT_TIMER = 0x32;
-const LVT_LINT0 = 0x35;
-const LVT_LINT1 = 0x36;
-const LVT_ERROR = 0x37;
-const INITIAL_COUNT = 0x38;
-const CURRENT_COUNT = 0x39;
-const DIVIDE_CONFIGURATION = 0x3e;
-const SELF_IPI = 0x3f;
-
-/** Version 0x14, six LVT entries. */
-const VERSION_VALUE = 0x00050014;
-const SVR_ENABLE = 0x100;
-const SVR_MASK = 0x1ff;
-const DFR_FLAT = 0xf;
-const DFR_RESERVED = 0x0fffffff;
-
-const LVT_MASKED = 0x10000;
-/** Bits that can be written in LVT_TIMER … LVT_ERROR. */
-const LVT_WRITABLE = [0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff];
-const LVT_TIMER_MODE_SHIFT = 17;
-
-const ESR_SEND_ILLEGAL_VECTOR = 0x20;
-const ESR_RECEIVE_ILLEGAL_VECTOR = 0x40;
-const ESR_ILLEGAL_REGISTER = 0x80;
-/** Vectors below are exceptions. */
-const FIRST_LEGAL_VECTOR = 16;
-
-const ICR_WRITABLE = 0xccfff;
-const ICR_LOGICAL = 0x800;
-const ICR_ASSERT = 0x4000;
-const ICR_SHORTHAND_SHIFT = 18;
-const SHORTHAND_SELF = 1;
-const SHORTHAND_ALL = 2;
-const SHORTHAND_OTHERS = 3;
-
-const MSR_APIC_BASE = 0x1b;
-const MSR_TSC_DEADLINE = 0x6e0;
-const MSR_X2APIC_FIRST = 0x800;
-const MSR_X2APIC_LAST = 0x8ff;
-const APIC_BASE_BSP = 0x100;
-const APIC_BASE_X2APIC = 0x400;
-const APIC_BASE_ENABLE = 0x800;
-const APIC_BASE_ADDRESS = 0xfee00000;
+import { VectorSet } from './vector-set.ts';
 
 const NONE = -1;
 
@@ -102,30 +76,31 @@ export interface LocalApicOptions {
 
 export class LocalApic implements BusDevice {
   readonly id: number;
-  /** Result of the last {@link readMsr}. */
-  msrLo = 0;
-  msrHi = 0;
-  private readonly bus: ApicBus;
+  readonly bus: ApicBus;
+  readonly mode: ApicMode;
+  readonly msrs: ApicMsrs;
+  readonly timer: ApicTimer;
+  /** The upper half of ICR: where the next IPI goes. */
+  icrHigh = 0;
+  private readonly address: ApicAddress;
   private readonly signals: ApicSignals;
-  private readonly timer: ApicTimer;
-  /** In service, trigger mode (1 = level) and request: 256 bits each. */
-  private readonly isr = new Uint32Array(8);
-  private readonly tmr = new Uint32Array(8);
-  private readonly irr = new Uint32Array(8);
+  /** In service, trigger mode (1 = level) and request. */
+  private readonly isr = new VectorSet();
+  private readonly tmr = new VectorSet();
+  private readonly irr = new VectorSet();
   private readonly lvt = new Uint32Array(LVT_WRITABLE.length);
-  private base = 0;
   private tpr = 0;
-  private ldr = 0;
-  private dfr = 0;
   private svr = 0;
   private esr = 0;
   private esrPending = 0;
   private icrLow = 0;
-  private icrHigh = 0;
   private lint0 = false;
 
   constructor(options: LocalApicOptions) {
     this.id = options.id;
+    this.mode = new ApicMode(options.id);
+    this.msrs = new ApicMsrs(this);
+    this.address = new ApicAddress(this.id, this.mode);
     this.bus = options.bus;
     this.signals = options.signals;
     this.timer = new ApicTimer(options.clock, options.timeOfTsc, () => this.raiseLvt(LVT_TIMER));
@@ -135,7 +110,7 @@ export class LocalApic implements BusDevice {
 
   /** As firmware leaves the boot processor's: enabled as a virtual wire, PIC on LINT0 and NMI on LINT1. */
   reset(): void {
-    this.base = (APIC_BASE_ADDRESS | APIC_BASE_ENABLE | (this.id === 0 ? APIC_BASE_BSP : 0)) >>> 0;
+    this.mode.reset();
     this.initialize();
     if (this.id !== 0) return;
     this.svr = SVR_MASK;
@@ -146,12 +121,11 @@ export class LocalApic implements BusDevice {
 
   /** INIT: everything but ID and IA32_APIC_BASE (§11.4.7.1). */
   private initialize(): void {
-    for (const bits of [this.isr, this.tmr, this.irr]) bits.fill(0);
+    for (const vectors of [this.isr, this.tmr, this.irr]) vectors.clear();
     this.lvt.fill(LVT_MASKED);
     this.timer.reset();
     this.tpr = 0;
-    this.ldr = 0;
-    this.dfr = DFR_FLAT;
+    this.address.reset();
     this.svr = 0xff;
     this.esr = this.esrPending = 0;
     this.icrLow = this.icrHigh = 0;
@@ -163,7 +137,7 @@ export class LocalApic implements BusDevice {
   /** The vector that would be delivered now, or −1. */
   pendingVector(): number {
     if (!this.enabled) return NONE;
-    const vector = highestBit(this.irr);
+    const vector = this.irr.highest();
     return vector !== NONE && vector >> 4 > this.processorPriority >> 4 ? vector : NONE;
   }
 
@@ -171,22 +145,22 @@ export class LocalApic implements BusDevice {
   acknowledge(): number {
     const vector = this.pendingVector();
     if (vector === NONE) return this.svr & MESSAGE_VECTOR;
-    this.irr[vector >> 5] &= ~(1 << (vector & 31));
-    this.isr[vector >> 5] |= 1 << (vector & 31);
+    this.irr.set(vector, false);
+    this.isr.set(vector, true);
     this.signals.changed();
     return vector;
   }
 
   /** Does the PIC's INT reach the processor: through an ExtINT LINT0, or directly while the APIC is off? */
   get passesPic(): boolean {
-    if (!this.globallyEnabled) return true;
+    if (!this.mode.enabled) return true;
     const lint0 = this.lvt[LVT_LINT0 - LVT_TIMER];
     return (lint0 & LVT_MASKED) === 0 && ((lint0 >>> MESSAGE_MODE_SHIFT) & 7) === DELIVERY_EXTINT;
   }
 
   /** PPR, §11.8.3.1. */
   get processorPriority(): number {
-    const inService = Math.max(0, highestBit(this.isr)) & 0xf0;
+    const inService = Math.max(0, this.isr.highest()) & 0xf0;
     return this.tpr >> 4 >= inService >> 4 ? this.tpr : inService;
   }
 
@@ -200,67 +174,11 @@ export class LocalApic implements BusDevice {
     this.signals.changed();
   }
 
-  /** IA32_APIC_BASE, IA32_TSC_DEADLINE or an x2APIC MSR, into msrLo and msrHi. @returns false for #GP. */
-  readMsr(index: number): boolean {
-    this.msrHi = 0;
-    if (index === MSR_APIC_BASE) {
-      this.msrLo = this.base;
-    } else if (index === MSR_TSC_DEADLINE) {
-      this.msrLo = this.timer.tscDeadlineLo;
-      this.msrHi = this.timer.tscDeadlineHi;
-    } else {
-      const register = this.x2apicRegister(index);
-      const value = register === NONE || register === EOI ? undefined : this.readRegister(register);
-      if (value === undefined) return false;
-      this.msrLo = value;
-      if (register === ICR_LOW) this.msrHi = this.icrHigh;
-    }
-    return true;
-  }
-
-  /** @returns false for #GP. */
-  writeMsr(index: number, lo: number, hi: number): boolean {
-    lo >>>= 0;
-    hi >>>= 0;
-    if (index === MSR_APIC_BASE) return this.writeBase(lo, hi);
-    if (index === MSR_TSC_DEADLINE) {
-      this.timer.setTscDeadline(lo, hi);
-      return true;
-    }
-    const register = this.x2apicRegister(index);
-    if (register === ICR_LOW) {
-      this.icrHigh = hi;
-    } else if (hi !== 0) {
-      return false;
-    }
-    switch (register) {
-      case NONE:
-      case ID:
-      case LDR:
-        return false;
-      case EOI:
-      case ESR:
-        if (lo !== 0) return false;
-        break;
-      case SELF_IPI:
-        this.sendIpi(lo & MESSAGE_VECTOR, SHORTHAND_SELF);
-        return true;
-    }
-    return this.writeRegister(register, lo);
-  }
-
   // ── From the bus ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** §11.6.2: is this APIC meant? `destination` is 8 bits wide, or 32 from an x2APIC; all ones is everybody. */
+  /** Is this APIC meant? `destination` is 8 bits wide, or 32 from an x2APIC; all ones is everybody. */
   isDestination(destination: number, logical: boolean): boolean {
-    if (!this.globallyEnabled) return false;
-    if (destination === 0xff || destination === 0xffffffff) return true;
-    if (!logical) return destination === this.id;
-    const ldr = this.logicalId();
-    if (this.x2apic) return destination >>> 16 === ldr >>> 16 && (destination & ldr & 0xffff) !== 0;
-    const own = ldr >>> 24;
-    if (this.dfr === DFR_FLAT) return (destination & own) !== 0;
-    return destination >> 4 === own >> 4 && (destination & own & 0xf) !== 0;
+    return this.mode.enabled && this.address.isMeant(destination, logical);
   }
 
   /** Takes a message that is meant for this APIC. @returns false if it is refused. */
@@ -288,12 +206,12 @@ export class LocalApic implements BusDevice {
   setLint0(level: boolean): void {
     const rises = level && !this.lint0;
     this.lint0 = level;
-    if (rises && this.globallyEnabled && !this.passesPic) this.raiseLvt(LVT_LINT0);
+    if (rises && this.mode.enabled && !this.passesPic) this.raiseLvt(LVT_LINT0);
   }
 
   /** A pulse on LINT1, where the board has its NMI. */
   pulseLint1(): void {
-    if (this.globallyEnabled) this.raiseLvt(LVT_LINT1);
+    if (this.mode.enabled) this.raiseLvt(LVT_LINT1);
     else this.signals.nmi();
   }
 
@@ -301,7 +219,7 @@ export class LocalApic implements BusDevice {
 
   /** Registers are 32 bits at 16-byte steps; narrower reads give their part. */
   read(offset: number, size: AccessSize): number {
-    if (!this.globallyEnabled || this.x2apic) return allOnes(size);
+    if (!this.mode.enabled || this.mode.x2apic) return allOnes(size);
     if ((offset & 0xc) !== 0) return 0;
     let value = this.readRegister(offset >> 4);
     if (value === undefined) {
@@ -314,43 +232,25 @@ export class LocalApic implements BusDevice {
 
   /** Only aligned 32-bit writes are defined (§11.4.1); others do nothing. */
   write(offset: number, size: AccessSize, value: number): void {
-    if (!this.globallyEnabled || this.x2apic || size !== 4 || (offset & 0xf) !== 0) return;
+    if (!this.mode.enabled || this.mode.x2apic || size !== 4 || (offset & 0xf) !== 0) return;
     if (!this.writeRegister(offset >> 4, value)) this.error(ESR_ILLEGAL_REGISTER);
   }
 
   // ── Registers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  private get globallyEnabled(): boolean {
-    return (this.base & APIC_BASE_ENABLE) !== 0;
-  }
-
-  private get x2apic(): boolean {
-    return (this.base & APIC_BASE_X2APIC) !== 0;
-  }
-
   private get enabled(): boolean {
-    return this.globallyEnabled && (this.svr & SVR_ENABLE) !== 0;
+    return this.mode.enabled && (this.svr & SVR_ENABLE) !== 0;
   }
 
-  private logicalId(): number {
-    return this.x2apic ? (((this.id >>> 4) << 16) | (1 << (this.id & 0xf))) >>> 0 : this.ldr;
-  }
-
-  /** The register that an MSR is in x2APIC mode; −1 for those that are none, DFR and ICR_HIGH among them. */
-  private x2apicRegister(index: number): number {
-    if (!this.x2apic || index < MSR_X2APIC_FIRST || index > MSR_X2APIC_LAST) return NONE;
-    const register = index - MSR_X2APIC_FIRST;
-    return register === DFR || register === ICR_HIGH || register === APR ? NONE : register;
-  }
-
-  private readRegister(register: number): number | undefined {
-    if (register >= ISR && register < ISR + 8) return this.isr[register - ISR];
-    if (register >= TMR && register < TMR + 8) return this.tmr[register - TMR];
-    if (register >= IRR && register < IRR + 8) return this.irr[register - IRR];
+  /** @returns undefined if there is no such register to read. */
+  readRegister(register: number): number | undefined {
+    if (register >= ISR && register < ISR + 8) return this.isr.words[register - ISR];
+    if (register >= TMR && register < TMR + 8) return this.tmr.words[register - TMR];
+    if (register >= IRR && register < IRR + 8) return this.irr.words[register - IRR];
     if (register >= LVT_TIMER && register <= LVT_ERROR) return this.lvt[register - LVT_TIMER];
     switch (register) {
       case ID:
-        return this.x2apic ? this.id : (this.id << 24) >>> 0;
+        return this.address.idRegister;
       case VERSION:
         return VERSION_VALUE;
       case TPR:
@@ -361,9 +261,9 @@ export class LocalApic implements BusDevice {
       case PPR:
         return this.processorPriority;
       case LDR:
-        return this.logicalId();
+        return this.address.ldr;
       case DFR:
-        return ((this.dfr << 28) | DFR_RESERVED) >>> 0;
+        return this.address.dfr;
       case SVR:
         return this.svr;
       case ESR:
@@ -384,7 +284,7 @@ export class LocalApic implements BusDevice {
   }
 
   /** @returns false if there is no such register to write. */
-  private writeRegister(register: number, value: number): boolean {
+  writeRegister(register: number, value: number): boolean {
     if (register >= LVT_TIMER && register <= LVT_ERROR) {
       this.writeLvt(register, value);
       return true;
@@ -401,10 +301,10 @@ export class LocalApic implements BusDevice {
         this.endOfInterrupt();
         break;
       case LDR:
-        this.ldr = (value & 0xff000000) >>> 0;
+        this.address.ldr = value;
         break;
       case DFR:
-        this.dfr = value >>> 28;
+        this.address.dfr = value;
         break;
       case SVR:
         this.writeSvr(value);
@@ -415,7 +315,7 @@ export class LocalApic implements BusDevice {
         break;
       case ICR_LOW:
         this.icrLow = value & ICR_WRITABLE;
-        this.sendIpi(this.icrLow, (value >>> ICR_SHORTHAND_SHIFT) & 3);
+        sendIpi(this, this.bus, this.icrLow);
         break;
       case ICR_HIGH:
         this.icrHigh = (value & 0xff000000) >>> 0;
@@ -432,17 +332,11 @@ export class LocalApic implements BusDevice {
     return true;
   }
 
-  /** §11.4.4, §11.12.5: the window cannot be moved, and x2APIC is left only by way of disabled. */
-  private writeBase(lo: number, hi: number): boolean {
-    const mode = lo & (APIC_BASE_ENABLE | APIC_BASE_X2APIC);
-    const known = APIC_BASE_ADDRESS | APIC_BASE_BSP | APIC_BASE_ENABLE | APIC_BASE_X2APIC;
-    if (hi !== 0 || (lo & ~known) !== 0 || (lo & 0xfffff000) >>> 0 !== APIC_BASE_ADDRESS) return false;
-    if (mode === APIC_BASE_X2APIC) return false;
-    if (this.x2apic && mode === APIC_BASE_ENABLE) return false;
-    if (!this.globallyEnabled && mode === (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) return false;
-    const wasEnabled = this.globallyEnabled;
-    this.base = (APIC_BASE_ADDRESS | (this.base & APIC_BASE_BSP) | mode) >>> 0;
-    if (wasEnabled && mode === 0) this.initialize();
+  /** IA32_APIC_BASE. @returns false for #GP. */
+  writeBase(lo: number, hi: number): boolean {
+    const wasEnabled = this.mode.enabled;
+    if (!this.mode.write(lo, hi)) return false;
+    if (wasEnabled && !this.mode.enabled) this.initialize();
     this.signals.changed();
     return true;
   }
@@ -475,20 +369,17 @@ export class LocalApic implements BusDevice {
       this.error(ESR_RECEIVE_ILLEGAL_VECTOR);
       return false;
     }
-    const bit = 1 << (vector & 31);
-    if (level) this.tmr[vector >> 5] |= bit;
-    else this.tmr[vector >> 5] &= ~bit;
-    this.irr[vector >> 5] |= bit;
+    this.tmr.set(vector, level);
+    this.irr.set(vector, true);
     this.signals.changed();
     return true;
   }
 
   private endOfInterrupt(): void {
-    const vector = highestBit(this.isr);
+    const vector = this.isr.highest();
     if (vector === NONE) return;
-    const bit = 1 << (vector & 31);
-    this.isr[vector >> 5] &= ~bit;
-    if (this.tmr[vector >> 5] & bit) this.bus.broadcastEoi(vector);
+    this.isr.set(vector, false);
+    if (this.tmr.has(vector)) this.bus.broadcastEoi(vector);
     this.signals.changed();
   }
 
@@ -500,47 +391,12 @@ export class LocalApic implements BusDevice {
     this.accept(mode, entry & MESSAGE_VECTOR, false);
   }
 
-  private error(bit: number): void {
+  /** Notes an error in ESR, and tells it by the error interrupt. */
+  error(bit: number): void {
     const isNew = (this.esrPending & bit) === 0;
     this.esrPending |= bit;
     // An error interrupt with an illegal vector of its own must not go round in circles.
     const vector = this.lvt[LVT_ERROR - LVT_TIMER] & MESSAGE_VECTOR;
     if (isNew && vector >= FIRST_LEGAL_VECTOR) this.raiseLvt(LVT_ERROR);
   }
-
-  private sendIpi(command: number, shorthand: number): void {
-    const vector = command & MESSAGE_VECTOR;
-    const mode = (command >>> MESSAGE_MODE_SHIFT) & 7;
-    const level = (command & MESSAGE_LEVEL_TRIGGERED) !== 0;
-    if (mode <= DELIVERY_LOWEST_PRIORITY && vector < FIRST_LEGAL_VECTOR) {
-      this.error(ESR_SEND_ILLEGAL_VECTOR);
-      return;
-    }
-    // "INIT level de-assert" is for APIC buses of old.
-    if (mode === DELIVERY_INIT && level && (command & ICR_ASSERT) === 0) return;
-    // IPIs are edges, whatever the trigger bit says (§11.6.1).
-    switch (shorthand) {
-      case SHORTHAND_SELF:
-        this.accept(mode, vector, false);
-        break;
-      case SHORTHAND_ALL:
-        this.bus.broadcast(undefined, mode, vector, false);
-        break;
-      case SHORTHAND_OTHERS:
-        this.bus.broadcast(this, mode, vector, false);
-        break;
-      default: {
-        const destination = this.x2apic ? this.icrHigh : this.icrHigh >>> 24;
-        this.bus.deliver(destination, (command & ICR_LOGICAL) !== 0, mode, vector, false);
-      }
-    }
-  }
-}
-
-/** Index of the highest bit set in 256, or −1. */
-function highestBit(bits: Uint32Array): number {
-  for (let word = 7; word >= 0; word--) {
-    if (bits[word] !== 0) return 32 * word + 31 - Math.clz32(bits[word]);
-  }
-  return NONE;
 }

@@ -59,7 +59,7 @@ function makeHub() {
     }
     return found;
   };
-  const msr = (index: number) => (apic.readMsr(index) ? [apic.msrLo, apic.msrHi] : '#GP');
+  const msr = (index: number) => (apic.msrs.read(index) ? [apic.msrs.low, apic.msrs.high] : '#GP');
   const maskPic = () => {
     hub.pic.master.write(1, 1, 0xff);
     hub.pic.slave.write(1, 1, 0xff);
@@ -92,7 +92,7 @@ describe('virtual wire', () => {
 
   test('with the APIC switched off by IA32_APIC_BASE the PIC is wired to the processor', () => {
     const { hub, apic, get } = makeHub();
-    expect(apic.writeMsr(APIC_BASE, 0xfee00100, 0)).toBe(true);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00100, 0)).toBe(true);
     hub.line(0).set(true);
     expect(hub.acknowledge()).toBe(0x08);
     expect(get(SVR)).toBe(0xffffffff);
@@ -349,10 +349,10 @@ describe('timer', () => {
 
   test('TSC deadline fires once at that TSC, reads 0 then, and needs its mode', () => {
     const { clock, hub, apic, set, msr } = makeHub();
-    expect(apic.writeMsr(TSC_DEADLINE, 1000, 0)).toBe(true);
+    expect(apic.msrs.write(TSC_DEADLINE, 1000, 0)).toBe(true);
     expect(msr(TSC_DEADLINE)).toEqual([0, 0]);
     set(LVT_TIMER, 0x40040);
-    apic.writeMsr(TSC_DEADLINE, 0, 1);
+    apic.msrs.write(TSC_DEADLINE, 0, 1);
     expect(msr(TSC_DEADLINE)).toEqual([0, 1]);
     clock.advance(2 ** 31 - 1);
     expect(hub.pending()).toBe(false);
@@ -365,47 +365,47 @@ describe('x2APIC', () => {
   test('is entered from xAPIC and left only by way of disabled', () => {
     const { apic, msr, get } = makeHub();
     expect(msr(APIC_BASE)).toEqual([0xfee00900, 0]);
-    expect(apic.writeMsr(APIC_BASE, 0xfee00500, 0)).toBe(false);
-    expect(apic.writeMsr(APIC_BASE, 0xfee00d00, 0)).toBe(true);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00500, 0)).toBe(false);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00d00, 0)).toBe(true);
     expect(get(ID)).toBe(0xffffffff);
-    expect(apic.writeMsr(APIC_BASE, 0xfee00900, 0)).toBe(false);
-    expect(apic.writeMsr(APIC_BASE, 0xfee00100, 0)).toBe(true);
-    expect(apic.writeMsr(APIC_BASE, 0xfee00d00, 0)).toBe(false);
-    expect(apic.writeMsr(APIC_BASE, 0xfee00900, 0)).toBe(true);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00900, 0)).toBe(false);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00100, 0)).toBe(true);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00d00, 0)).toBe(false);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00900, 0)).toBe(true);
     expect(get(VERSION)).toBe(0x00050014);
   });
 
   test('faults on reserved bits of IA32_APIC_BASE and on moving the window', () => {
     const { apic } = makeHub();
-    expect(apic.writeMsr(APIC_BASE, 0xfee00901, 0)).toBe(false);
-    expect(apic.writeMsr(APIC_BASE, 0xfed00900, 0)).toBe(false);
-    expect(apic.writeMsr(APIC_BASE, 0xfee00900, 1)).toBe(false);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00901, 0)).toBe(false);
+    expect(apic.msrs.write(APIC_BASE, 0xfed00900, 0)).toBe(false);
+    expect(apic.msrs.write(APIC_BASE, 0xfee00900, 1)).toBe(false);
   });
 
   test('its MSRs exist in that mode only', () => {
     const { apic, msr } = makeHub();
     expect(msr(0x802)).toBe('#GP');
-    apic.writeMsr(APIC_BASE, 0xfee00d00, 0);
+    apic.msrs.write(APIC_BASE, 0xfee00d00, 0);
     expect([msr(0x802), msr(0x803), msr(0x80d)]).toEqual([
       [0, 0],
       [0x00050014, 0],
       [1, 0],
     ]);
     for (const index of [0x80b, 0x80e, 0x831, 0x83f, 0x840]) expect(msr(index)).toBe('#GP');
-    expect(apic.writeMsr(0x802, 0, 0)).toBe(false);
-    expect(apic.writeMsr(0x80b, 1, 0)).toBe(false);
-    expect(apic.writeMsr(0x808, 0, 1)).toBe(false);
+    expect(apic.msrs.write(0x802, 0, 0)).toBe(false);
+    expect(apic.msrs.write(0x80b, 1, 0)).toBe(false);
+    expect(apic.msrs.write(0x808, 0, 1)).toBe(false);
   });
 
   test('IPIs by 64-bit ICR and SELF IPI', () => {
     const { apic, hub, msr } = makeHub();
-    apic.writeMsr(APIC_BASE, 0xfee00d00, 0);
-    apic.writeMsr(0x830, 0x4041, 1);
+    apic.msrs.write(APIC_BASE, 0xfee00d00, 0);
+    apic.msrs.write(0x830, 0x4041, 1);
     expect([hub.pending(), msr(0x830)]).toEqual([false, [0x4041, 1]]);
-    apic.writeMsr(0x830, 0x4841, 1);
+    apic.msrs.write(0x830, 0x4841, 1);
     expect(hub.acknowledge()).toBe(0x41);
-    apic.writeMsr(0x80b, 0, 0);
-    apic.writeMsr(0x83f, 0x52, 0);
+    apic.msrs.write(0x80b, 0, 0);
+    apic.msrs.write(0x83f, 0x52, 0);
     expect(hub.acknowledge()).toBe(0x52);
   });
 });
@@ -565,7 +565,7 @@ test('any writes to the windows keep `pending` true to what acknowledge gives', 
       for (const { where, register, value, irq, level } of writes) {
         if (where === 'lapic') set(register << 4, value);
         else if (where === 'ioapic') ioSet(register, value);
-        else if (where === 'msr') apic.writeMsr(register === 0 ? APIC_BASE : 0x800 + register, value, 0);
+        else if (where === 'msr') apic.msrs.write(register === 0 ? APIC_BASE : 0x800 + register, value, 0);
         else (value & 0x100 ? hub.pic.slave : hub.pic.master).write(register & 1, 1, value & 0xff);
         lines[irq].set(level);
         clock.advance(100);

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import { AcpiPm } from '../../../devices/legacy/acpi-pm.ts';
+import { CoprocessorError } from '../../../devices/legacy/coprocessor-error.ts';
 import { Debugcon, DebugExit, Pvpanic } from '../../../devices/legacy/debug-ports.ts';
 import { I8042, SystemControlA } from '../../../devices/legacy/i8042.ts';
 import { ResetControl } from '../../../devices/legacy/reset-control.ts';
@@ -223,4 +224,18 @@ describe('VGA registers', () => {
     vga.write(0x14, 2, 0x55ff);
     expect(vga.read(0x15, 1)).toBe(0);
   });
+});
+
+test('an x87 error is IRQ 13 until port 0xf0 is written', () => {
+  const irq = new FakeIrq();
+  const device = new CoprocessorError(irq);
+  device.raise();
+  expect(irq.level).toBe(true);
+  expect(device.read(0, 1)).toBe(0xff);
+  expect(irq.level).toBe(true);
+  device.write();
+  expect(irq.level).toBe(false);
+  device.raise();
+  device.reset();
+  expect(irq.level).toBe(false);
 });
