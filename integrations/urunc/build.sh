@@ -27,7 +27,7 @@ mkdir -p "$out"
 # Run in a directory without a go.mod: the module is asked for by name, not as somebody's dependency.
 if ! found=$(cd "$out" && go mod download -json "$module@$version"); then
   echo "$module@$version cannot be had from ${GOPROXY:-$(go env GOPROXY)}:" >&2
-  sed -n 's/^\t"Error": "\(.*\)",\?$/\1/p' <<<"$found" >&2
+  sed -n 's/\\n\\t/: /; s/^\t"Error": "\(.*\)",\?$/\1/p' <<<"$found" >&2
   exit 69
 fi
 source=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' <<<"$found")

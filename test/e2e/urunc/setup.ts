@@ -38,6 +38,25 @@ const NEEDED: Readonly<Record<string, string>> = {
   [guest('http.elf')]: 'npm run build:guests',
 };
 
+/** What a cluster's network add-on writes on each node. */
+const POD_NETWORK = {
+  cniVersion: '0.4.0',
+  name: 'pods',
+  plugins: [
+    {
+      type: 'bridge',
+      bridge: 'cni0',
+      isGateway: true,
+      ipam: {
+        type: 'host-local',
+        dataDir: `${WORK}/cni`,
+        ranges: [[{ subnet: '10.88.0.0/24' }]],
+        routes: [{ dst: '0.0.0.0/0' }],
+      },
+    },
+  ],
+};
+
 const daemons: ChildProcess[] = [];
 
 export async function setup(): Promise<void> {
@@ -55,7 +74,10 @@ export async function setup(): Promise<void> {
     await succeed('tar', '-xzf', PACKAGE, '-C', upper, '--strip-components=2');
     await succeed('cp', `${URUNC_BUILD}/urunc`, `${URUNC_BUILD}/containerd-shim-urunc-v2`, `${upper}/local/bin`);
   });
-  await layOver('/etc', async () => {});
+  await layOver('/etc', async (upper) => {
+    mkdirSync(`${upper}/cni/net.d`, { recursive: true });
+    writeFileSync(`${upper}/cni/net.d/10-pods.conflist`, JSON.stringify(POD_NETWORK));
+  });
   await succeed('mount', '-t', 'tmpfs', 'tmpfs', '/run');
   mkdirSync('/run/c', { recursive: true });
   mkdirSync(URUNC_CONFIG.replace(/\/[^/]*$/, ''), { recursive: true });
@@ -101,9 +123,13 @@ state = "/run/c/state"
 address = "${CONTAINERD_SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "localhost/pause:1"
+# A machine that is a guest itself may be without CAP_SYS_RESOURCE.
+restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
 conf_dir = "/etc/cni/net.d"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.urunc]
 runtime_type = "io.containerd.urunc.v2"
 `,

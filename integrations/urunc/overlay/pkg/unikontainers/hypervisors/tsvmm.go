@@ -5,6 +5,7 @@
 package hypervisors
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -87,10 +88,15 @@ func (t *Tsvmm) Execve(args types.ExecArgs, ukernel types.Unikernel) error {
 // A unikernel knows no signals, but its monitor does: SIGKILL kills it, any other asks it to end, which it does with
 // status 0, and kills it when it does not.
 func (t *Tsvmm) Stop(pid int) error {
-	if killSignal(os.Args) == unix.SIGKILL {
-		return killProcess(pid)
+	signal := killSignal(os.Args)
+	if signal != unix.SIGKILL {
+		signal = unix.SIGTERM
 	}
-	if err := syscall.Kill(pid, unix.SIGTERM); err != nil {
+	err := syscall.Kill(pid, signal)
+	if errors.Is(err, unix.ESRCH) {
+		return nil // It is gone, and urunc has its tap still to remove.
+	}
+	if err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(tsvmmGrace); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {

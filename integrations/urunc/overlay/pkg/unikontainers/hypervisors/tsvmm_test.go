@@ -194,6 +194,12 @@ func TestTsvmmStopKillsWhatDoesNotListen(t *testing.T) {
 	assert.EqualError(t, <-ended, "signal: killed")
 }
 
+func TestTsvmmStopOfWhatIsGone(t *testing.T) {
+	pid, ended := started(t, `echo`)
+	require.NoError(t, <-ended)
+	assert.NoError(t, (&Tsvmm{}).Stop(pid))
+}
+
 func argumentOf(t *testing.T, option string, args types.ExecArgs, ukernel types.Unikernel) string {
 	t.Helper()
 	words := tsvmmArguments(args, ukernel)
