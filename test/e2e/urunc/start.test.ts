@@ -9,6 +9,7 @@ const DIRECTORY = '/usr/lib/qemu-tcg';
 
 /** urunc insists on KVM: this program leaves that out of the command line and becomes the emulator. */
 const WITHOUT_KVM = `
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 int main(int argc, char **argv) {
@@ -19,6 +20,7 @@ int main(int argc, char **argv) {
     if (*argv[i]) argv[n++] = argv[i];
   }
   argv[n] = 0;
+  setenv("QEMU_MODULE_DIR", "/usr/lib/x86_64-linux-gnu/qemu", 1);
   execv("${DIRECTORY}/qemu-system-x86_64", argv);
   return 127;
 }
