@@ -7,21 +7,27 @@ import { build, httpImage } from './images.ts';
 
 const DIRECTORY = '/usr/lib/qemu-tcg';
 
-/** urunc insists on KVM: this program leaves that out of the command line and becomes the emulator. */
+/**
+ * urunc insists on KVM: this program leaves that out of the command line and becomes the emulator. Elsewhere than in
+ * /usr/bin, Debian's QEMU must be told where its parts are.
+ */
 const WITHOUT_KVM = `
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 int main(int argc, char **argv) {
+  char *words[argc + 3];
   int n = 0;
   for (int i = 0; i < argc; i++) {
     if (!strcmp(argv[i], "-enable-kvm")) continue;
     if (!strcmp(argv[i], "-cpu")) { i++; continue; }
-    if (*argv[i]) argv[n++] = argv[i];
+    if (*argv[i]) words[n++] = argv[i];
   }
-  argv[n] = 0;
+  words[n++] = "-L";
+  words[n++] = "/usr/share/seabios";
+  words[n] = 0;
   setenv("QEMU_MODULE_DIR", "/usr/lib/x86_64-linux-gnu/qemu", 1);
-  execv("${DIRECTORY}/qemu-system-x86_64", argv);
+  execv("${DIRECTORY}/qemu-system-x86_64", words);
   return 127;
 }
 `;
