@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { HttpClient } from '../http-client.ts';
 import { call, field, type Message } from './cri.ts';
 import { CONTAINERD_SOCKET, commandLine, ctr, docker, firstAnswer, succeed, until, WORK } from './host.ts';
 import { build, httpImage } from './images.ts';
@@ -37,22 +38,27 @@ it('runs a pod with the runtime handler', { timeout: 120_000 }, async () => {
   await toKubernetes('localhost/http:1');
 
   // PodSandboxConfig: metadata { name, uid, namespace }, log_directory, linux
-  const sandboxConfig = { 1: { 1: 'web', 2: 'uid-1', 3: 'default' }, 3: LOGS, 8: {} };
+  const sandboxConfig = { 1: { 1: 'web', 2: 'uid-1', 3: 'default' }, 3: LOGS, 8: { 2: { 1: { 2: 1 } } } };
   const sandbox = text(await cri('RunPodSandbox', { 1: sandboxConfig, 2: HANDLER }), 1);
   // PodSandboxStatusResponse.status.network.ip
   const ip = text(await cri('PodSandboxStatus', { 1: sandbox }), 1, 5, 1);
   expect(ip).toMatch(/^10\.88\.0\./);
 
-  // ContainerConfig: metadata { name }, image { image }, args, log_path, linux { resources { memory_limit_in_bytes } }
+  // ContainerConfig: metadata { name, attempt }, image { image }, args, log_path, linux { resources { memory_limit_in_bytes } }
   const config = {
-    1: { 1: 'http' },
     2: { 1: 'localhost/http:1' },
     4: ['url=here'],
     11: 'http.log',
-    15: { 1: { 4: 64 << 20 } },
+    // and security_context { namespace_options { pid: CONTAINER } }, as Kubernetes has it
+    15: { 1: { 4: 64 << 20 }, 2: { 3: { 2: 1 } } },
   };
-  const container = text(await cri('CreateContainer', { 1: sandbox, 2: config, 3: sandboxConfig }), 1);
-  await cri('StartContainer', { 1: container });
+  const start = async (attempt: number) => {
+    const attempted = { ...config, 1: { 1: 'http', 2: attempt } };
+    const id = text(await cri('CreateContainer', { 1: sandbox, 2: attempted, 3: sandboxConfig }), 1);
+    await cri('StartContainer', { 1: id });
+    return id;
+  };
+  const container = await start(0);
   expect(await firstAnswer(`http://${ip}/`)).toContain('200 OK');
   expect(readFileSync(`${LOGS}/http.log`, 'utf8')).toContain('memory   64 MiB');
 
@@ -64,10 +70,19 @@ it('runs a pod with the runtime handler', { timeout: 120_000 }, async () => {
   const status = await cri('ContainerStatus', { 1: container });
   expect([field(status, 1, 3), field(status, 1, 7) ?? 0]).toEqual([CONTAINER_EXITED, 0]);
 
-  // What the kubelet does after a crash: another container in the same sandbox, which has the same address.
+  // What the kubelet does then: another container in the same sandbox, which has the same address.
   await cri('RemoveContainer', { 1: container });
-  const next = text(await cri('CreateContainer', { 1: sandbox, 2: config, 3: sandboxConfig }), 1);
-  await cri('StartContainer', { 1: next });
+  const second = await start(1);
+  expect(await firstAnswer(`http://${ip}/`)).toContain('200 OK');
+
+  // The same after a crash.
+  await new HttpClient(`http://${ip}`).get('/crash').catch(() => 'no answer');
+  await until(
+    'end',
+    async () => field(await cri('ContainerStatus', { 1: second }), 1, 3),
+    (state) => state === CONTAINER_EXITED,
+  );
+  await start(2);
   expect(await firstAnswer(`http://${ip}/`)).toContain('200 OK');
 
   await cri('StopPodSandbox', { 1: sandbox });

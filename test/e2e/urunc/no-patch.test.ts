@@ -40,6 +40,8 @@ async function expectTsvmm(): Promise<void> {
   const begin = performance.now();
   await docker('stop', 'qemu');
   expect(performance.now() - begin).toBeLessThan(1000);
+  // urunc's own QEMU monitor knows SIGKILL only.
+  expect(await inspect('qemu', '{{.State.ExitCode}}')).toBe('137');
 }
 
 it('by [monitors.qemu] path=', async () => {

@@ -90,7 +90,8 @@ export async function setup(): Promise<void> {
 
 export async function teardown(): Promise<void> {
   for (const daemon of daemons.reverse()) {
-    daemon.kill('SIGTERM');
+    // The namespaces end with them; there is nothing to put in order.
+    daemon.kill('SIGKILL');
   }
 }
 
