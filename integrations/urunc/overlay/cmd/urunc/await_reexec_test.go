@@ -1,10 +1,14 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestStartedContainer(t *testing.T) {
@@ -20,4 +24,27 @@ func TestStartedContainer(t *testing.T) {
 	} {
 		assert.Equal(t, directory, startedContainer(strings.Fields(line)), line)
 	}
+}
+
+func TestListens(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	assert.False(t, listens(path, os.Getpid()))
+
+	// Its name is there from bind(2) on.
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	defer unix.Close(socket)
+	require.NoError(t, unix.Bind(socket, &unix.SockaddrUnix{Name: path}))
+	assert.False(t, listens(path, os.Getpid()))
+
+	require.NoError(t, unix.Listen(socket, 1))
+	assert.True(t, listens(path, os.Getpid()))
+	assert.False(t, listens(path, 0))
+}
+
+func TestProcessOf(t *testing.T) {
+	directory := t.TempDir()
+	assert.Equal(t, 0, processOf(directory))
+	require.NoError(t, os.WriteFile(filepath.Join(directory, "state.json"), []byte(`{"id":"a","pid":17}`), 0o600))
+	assert.Equal(t, 17, processOf(directory))
 }
