@@ -59,6 +59,14 @@ const SERVING: readonly (readonly [name: string, text: string])[] = [
     'v0.8: QMP, seccomp, vhost',
     `${V8} -qmp unix:/tmp/q,server,nowait${SANDBOX}${KERNEL}${V8_NETDEV},vhost=on -device virtio-net-pci,netdev=net0,mac=${MAC}`,
   ],
+  [
+    'v0.7: the image as a 9p root',
+    `${V5 + KERNEL + V5_NET} -fsdev local,id=rootfs9p,security_model=none,path=/cntrRootfs -device virtio-9p-pci,fsdev=rootfs9p,mount_tag=fs0`,
+  ],
+  [
+    'v0.8: the same, with numbers of files remapped',
+    `${V8 + KERNEL + V8_NET} -fsdev local,id=rootfs9p,security_model=none,multidevs=remap,path=/cntrRootfs -device virtio-9p-pci,fsdev=rootfs9p,mount_tag=fs0`,
+  ],
   ['v0.8: disk, initrd', V8 + KERNEL + V8_NET + v8Block('rootfs', '') + INITRD],
   ['v0.8: Linux', `${V8 + KERNEL + V8_NET} -no-reboot -nodefaults`],
   [

@@ -22,11 +22,13 @@ beforeAll(async () => {
 });
 
 /** Starts a container that is removed after the test, and waits for its page. */
-async function serving(name: string, ...options: string[]): Promise<string> {
+const serving = (name: string, ...options: string[]) => servingImage('http', name, ...options);
+
+async function servingImage(image: string, name: string, ...options: string[]): Promise<string> {
   onTestFinished(async () => {
     await tryDocker('rm', '--force', name);
   });
-  await docker('run', '--detach', '--name', name, '--runtime', 'urunc', ...options, 'http');
+  await docker('run', '--detach', '--name', name, '--runtime', 'urunc', ...options, image);
   return await firstAnswer(`http://${await addressOf(name)}/`);
 }
 
@@ -65,6 +67,16 @@ describe('docker run', () => {
   it('serves a published port', async () => {
     await serving('published', '--publish', '127.0.0.1:8080:80');
     expect(await firstAnswer('http://127.0.0.1:8080/')).toContain('200 OK');
+  });
+
+  it('offers the files of the image over 9p, with the label mountRootfs', async () => {
+    const image = httpImage('tsvmm');
+    await build('files', { ...image, labels: { ...image.labels, mountRootfs: 'true' } });
+    expect(await servingImage('files', 'files')).toContain('200 OK');
+    const words = commandLine(await inspect('files', '{{.State.Pid}}'));
+    expect(words).toContain('local,id=rootfs9p,security_model=none,path=/cntrRootfs');
+    expect(words).toContain('/cntrRootfs/unikernel/http');
+    expect(words.at(-1)).toContain('vfs.fstab=[ "fs0:/:9pfs:::" ]');
   });
 
   it("ignores what the host's environment says to Node.js", async () => {

@@ -11,6 +11,7 @@ export interface Labels {
   readonly unikernelVersion?: string;
   readonly block?: string;
   readonly blkMntPoint?: string;
+  readonly mountRootfs?: 'true';
 }
 
 export interface Image {
