@@ -18,7 +18,8 @@ import { needsHelper } from '../system/legality.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
 import { Encoder } from '../wasm/encoder.ts';
 import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
-import { type BasicBlock, type CodeSource, ControlFlow, type Reach } from './control-flow.ts';
+import { Callees } from './callees.ts';
+import { type BasicBlock, type CodeSource, ControlFlow, END_SWITCH, type Reach } from './control-flow.ts';
 import { RegionEmitter } from './region-emitter.ts';
 import type { AddressSpace } from './region-memory.ts';
 import type { LiftedBlock } from './region-state.ts';
@@ -31,6 +32,10 @@ export interface Region {
   ripLow: number;
   ripHigh: number;
   mode: number;
+  /** Addresses (low halves) at which it can be entered; `ripLow` is the first. */
+  entries: number[];
+  /** Addresses of the blocks in it, but for those of functions that it calls. */
+  inside: number[];
   /** Reaches memory through the direct window rather than the TLB. */
   direct: boolean;
   /** How many times it has been made anew as it left for code that it did not know. */
@@ -66,8 +71,8 @@ const LEAST_WINDOW = 1 << 20;
  * is dear, so most code stays in small regions.
  */
 const REACHES: readonly Reach[] = [
-  { instructions: 300, depth: 1, warm: 1 / 2 },
-  { instructions: 800, depth: 4, warm: 1 / 8 },
+  { instructions: 300, depth: 2, closed: true, warm: 1 / 4 },
+  { instructions: 800, depth: 4, closed: false, warm: 1 / 8 },
 ];
 /** A region that was made anew so often stays as it is. */
 const GENERATIONS = 4;
@@ -99,6 +104,10 @@ export class RegionCompiler {
   /** Bytes of the code of all living regions, and how many there may be. */
   private size = 0;
   private readonly cacheSize: number;
+  /** How many living regions have a block in them, and blocks that are to become hot again. */
+  private readonly covered = new Map<number, number>();
+  private readonly deferred = new Set<number>();
+  private readonly callees = new Callees();
   /** The direct window that living regions were made for, and whether it must be looked for again. */
   private window: DirectWindow = { low: 0, length: 0 };
   private windowIsOld = true;
@@ -163,14 +172,14 @@ export class RegionCompiler {
   recompile(ripLow: number, ripHigh: number, mode: number): boolean {
     const old = this.find(ripLow, ripHigh, mode);
     if (old === undefined || !old.direct) return false;
-    return this.request(ripLow, ripHigh, mode, true, old.generation);
+    return this.request(old.ripLow, ripHigh, mode, true, old.generation);
   }
 
   /** A region often left for code that it did not know. @returns as `request` */
   grow(ripLow: number, ripHigh: number, mode: number): boolean {
     const old = this.find(ripLow, ripHigh, mode);
     if (old === undefined) return false;
-    return this.request(ripLow, ripHigh, mode, !old.direct, old.generation + 1);
+    return this.request(old.ripLow, ripHigh, mode, !old.direct, old.generation + 1);
   }
 
   /** Makes the regions that were asked for, in one module. */
@@ -182,14 +191,9 @@ export class RegionCompiler {
     this.checkWindow();
     const regions: Region[] = [];
     const bodies: Uint8Array[] = [];
-    const covered = new Set<number>();
     for (const request of requests) {
-      // What became hot within one of the others runs there from now on; entered alone it becomes hot again.
-      if (request.generation === 0 && covered.has(request.ripLow)) {
-        this.blocks.restartCounter(request.ripLow, request.ripHigh, request.mode);
-        continue;
-      }
-      const region = this.translate(request, bodies, covered);
+      if (request.generation === 0 && this.defer(request, regions)) continue;
+      const region = this.translate(request, bodies);
       if (region !== undefined) regions.push(region);
     }
     if (regions.length > 0) this.instantiate(regions, bodies);
@@ -198,26 +202,36 @@ export class RegionCompiler {
   }
 
   /**
-   * Translates one region into the body of a function; notes in `covered` which blocks are in it.
-   * @returns undefined when nothing there can be translated
+   * Code that became hot before a region had it runs there from now on. Only if it is entered by itself often enough to
+   * become hot again is it worth a region of its own. @returns whether to wait for that
    */
-  private translate(request: Request, bodies: Uint8Array[], covered: Set<number>): Region | undefined {
+  private defer({ ripLow, ripHigh, mode }: Request, batch: readonly Region[]): boolean {
+    const covered = this.covered.get(ripLow) || batch.some(({ inside }) => inside.includes(ripLow));
+    if (!covered || this.deferred.delete(ripLow)) return false;
+    this.deferred.add(ripLow);
+    this.blocks.restartCounter(ripLow, ripHigh, mode);
+    return true;
+  }
+
+  /** Translates one region into the body of a function. @returns undefined when nothing there can be translated */
+  private translate(request: Request, bodies: Uint8Array[]): Region | undefined {
     const { ripLow, ripHigh, mode, paged, generation } = request;
     const direct = !paged && privilegeLevel(mode) === 0 && this.window.length >= LEAST_WINDOW;
     const space: AddressSpace = { directLow: this.window.low, directLength: direct ? this.window.length : 0 };
     const pages = new Map<number, number>();
     const reach = REACHES[Math.min(generation, REACHES.length - 1)];
     const source = this.source(pages, ripHigh, mode, reach);
-    const flow = new ControlFlow(source, (insn) => this.canLift(insn, mode), reach, ripLow, ripHigh);
-    if (flow.blocks.length === 0) return undefined;
-    const order = structure(flow.blocks[0]);
-    for (const block of order) covered.add(block.ripLow);
+    const flow = new ControlFlow(source, (insn) => this.canLift(insn, mode), reach, this.callees, ripLow, ripHigh);
+    if (flow.entry === undefined) return undefined;
+    const order = structure(flow.entry);
     const lifted = this.lift(order, source, mode, direct);
     const body = this.emitter.emit(order, lifted, space, generation < GENERATIONS ? this.sites : undefined);
     bodies.push(body);
     const ranges = this.ranges(order, pages);
     this.counters.instructions += order.reduce((sum, block) => sum + block.instructions.length, 0);
-    return { index: 0, ripLow, ripHigh, mode, pages, direct, generation, size: body.length, ranges };
+    const entries = flow.entry.end === END_SWITCH ? flow.entry.targets.filter((_, i) => i % 2 === 0) : [ripLow];
+    const inside = order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow);
+    return { index: 0, ripLow, ripHigh, mode, entries, inside, pages, direct, generation, size: body.length, ranges };
   }
 
   /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */
@@ -227,12 +241,14 @@ export class RegionCompiler {
     if (this.size + size > this.cacheSize) this.flush();
     for (let i = 0; i < regions.length; i++) {
       const region = regions[i];
-      const old = this.find(region.ripLow, region.ripHigh, region.mode);
-      if (old !== undefined) this.drop(old);
+      for (const entry of region.entries) {
+        const old = this.find(entry, region.ripHigh, region.mode);
+        if (old !== undefined && region.entries.includes(old.ripLow)) this.drop(old);
+      }
       region.index = this.freeIndices.pop() ?? this.nextIndex++;
       this.core.setRegion(region.index, functions[i]);
       this.enter(region);
-      this.blocks.jumps.setRegion(region.ripLow, region.ripHigh, region.mode, region.index);
+      for (const entry of region.entries) this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, region.index);
     }
     counters.regions += regions.length;
     counters.bytes += size;
@@ -322,9 +338,12 @@ export class RegionCompiler {
   private enter(region: Region): void {
     this.size += region.size;
     this.mmu.i32[S_HAS_REGIONS >> 2] = 1;
-    const list = this.regions.get(region.ripLow);
-    if (list === undefined) this.regions.set(region.ripLow, [region]);
-    else list.push(region);
+    for (const entry of region.entries) {
+      const list = this.regions.get(entry);
+      if (list === undefined) this.regions.set(entry, [region]);
+      else list.push(region);
+    }
+    for (const low of region.inside) this.covered.set(low, (this.covered.get(low) ?? 0) + 1);
     for (const page of region.pages.values()) {
       let set = this.byPage.get(page);
       if (set === undefined) {
@@ -352,12 +371,16 @@ export class RegionCompiler {
   }
 
   private drop(region: Region): void {
-    const list = this.regions.get(region.ripLow)!;
-    list.splice(list.indexOf(region), 1);
-    if (list.length === 0) this.regions.delete(region.ripLow);
+    for (const entry of region.entries) {
+      const list = this.regions.get(entry)!;
+      list.splice(list.indexOf(region), 1);
+      if (list.length === 0) this.regions.delete(entry);
+      this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, 0);
+    }
+    for (const low of region.inside) this.covered.set(low, this.covered.get(low)! - 1);
     for (const page of region.pages.values()) this.byPage.get(page)?.delete(region);
-    this.blocks.jumps.setRegion(region.ripLow, region.ripHigh, region.mode, 0);
     this.mmu.i32[S_STALE >> 2] = 1;
+    this.callees.clear();
     // So that its module can be collected.
     this.core.setRegion(region.index, null);
     this.freeIndices.push(region.index);
@@ -368,7 +391,8 @@ export class RegionCompiler {
   /** Drops all regions (the operation arena was emptied, or the address space changed its mode). */
   flush(): void {
     this.requests = [];
-    for (const list of [...this.regions.values()]) for (const region of [...list]) this.drop(region);
+    for (const list of [...this.regions.values()])
+      for (const region of [...list]) if (this.regions.get(region.ripLow)?.includes(region)) this.drop(region);
     for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
     this.byPage.clear();
   }

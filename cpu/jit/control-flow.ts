@@ -1,14 +1,16 @@
 /**
  * Finds a region's control flow: the guest code around a hot address as basic blocks. A direct call is followed into its
  * callee, which becomes part of the region once for each chain of call sites (*context*): its return then has one
- * expected address. Code that hardly ever ran is left out.
+ * expected address. Code that hardly ever ran is left out. Calls that leave the region come back to entries of it, so that
+ * a function is translated once and not anew from each place where it goes on.
  */
 import { decode, MAX_LENGTH } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
-import { byteColumn } from '../isa/columns.ts';
 import { attributesOf } from '../isa/encoding.ts';
 import { ATTR_END, ENTRY_UD } from '../isa/table.ts';
 import { branchTarget, targetHigh, targetLow } from '../lift/lifter.ts';
+import { goesOn, isCall, isConditional, isIndirect, isIndirectCall, isJump, isReturn } from './branch-kinds.ts';
+import type { Callees } from './callees.ts';
 
 /** A chain of calls that the region follows. */
 export interface Context {
@@ -77,6 +79,8 @@ export interface Reach {
   readonly instructions: number;
   /** Deepest chain of calls that is followed. */
   readonly depth: number;
+  /** Are only functions followed that come back without leaving the region (callees.ts)? */
+  readonly closed: boolean;
   /** Least executions of the blocks that belong into it, as a part of those that make a block hot. */
   readonly warm: number;
 }
@@ -86,24 +90,6 @@ const MAX_COMPARED = 4;
 const CODE_SIZE_64 = 8;
 
 const insn = new Insn();
-const isConditional = byteColumn(
-  'flow.isConditional',
-  (row) => row.operands[0]?.mode === 'J' && row.mnemonic !== 'JMP' && row.mnemonic !== 'CALL',
-);
-const isCall = byteColumn('flow.isCall', (row) => row.mnemonic === 'CALL' && row.operands[0].mode === 'J');
-const isJump = byteColumn('flow.isJump', (row) => row.mnemonic === 'JMP' && row.operands[0].mode === 'J');
-const isReturn = byteColumn('flow.isReturn', (row) => row.mnemonic === 'RET');
-const isIndirect = byteColumn(
-  'flow.isIndirect',
-  (row) => (row.mnemonic === 'JMP' || row.mnemonic === 'CALL') && row.operands[0].mode === 'E',
-);
-/** Instructions that end a block in the interpreter but not in a region. */
-const isIndirectCall = byteColumn(
-  'flow.isIndirectCall',
-  (row) => row.mnemonic === 'CALL' && row.operands[0].mode === 'E',
-);
-const goesOn = byteColumn('flow.goesOn', (row) => row.mnemonic === 'STI' || row.mnemonic === 'POPF');
-
 interface Start {
   low: number;
   high: number;
@@ -112,30 +98,46 @@ interface Start {
 
 export class ControlFlow {
   readonly blocks: BasicBlock[] = [];
+  /** Where the region begins: its first block, or a switch among several entries. */
+  entry: BasicBlock | undefined;
+  /** Where calls that leave the region come back to it. */
+  private readonly continuations = new Set<number>();
   private readonly byKey = new Map<number, BasicBlock>();
   private readonly source: CodeSource;
   private readonly canLift: (insn: Insn) => boolean;
   private readonly reach: Reach;
+  private readonly callees: Callees;
   private readonly starts: Start[] = [];
   /** The switch of each context that has one. */
   private readonly switches = new Map<Context, BasicBlock>();
   private contexts = 1;
+  private readonly root: Context;
   private readonly children = new Map<number, Context>();
   private readonly high: number;
   private count = 0;
 
   /** @param canLift can a region contain this instruction (else it ends at it)? */
-  constructor(source: CodeSource, canLift: (insn: Insn) => boolean, reach: Reach, ripLow: number, ripHigh: number) {
+  constructor(
+    source: CodeSource,
+    canLift: (insn: Insn) => boolean,
+    reach: Reach,
+    callees: Callees,
+    ripLow: number,
+    ripHigh: number,
+  ) {
     this.source = source;
     this.reach = reach;
+    this.callees = callees;
     this.canLift = canLift;
     this.high = ripHigh;
-    const root: Context = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
-    this.starts.push({ low: ripLow, high: ripHigh, context: root });
+    this.root = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
+    this.starts.push({ low: ripLow, high: ripHigh, context: this.root });
     // Breadth first: what is near the entry comes in before the budget is spent.
     for (let i = 0; i < this.starts.length; i++) this.scan(this.starts[i]);
     this.cut();
     this.connect();
+    this.entry = this.blocks[0];
+    if (this.entry !== undefined && this.continuations.size > 0) this.enterBySwitch();
   }
 
   /** Names an address (in the region's 4 GiB) in a context. */
@@ -182,6 +184,8 @@ export class ControlFlow {
     if (isIndirect[row]) {
       const into = isIndirectCall[row] ? this.callee(context, next, high) : context;
       this.finishIndirect(block, at, into);
+      if (isIndirectCall[row] && block.targets.length === 0 && block.viaSwitch === undefined)
+        this.continueAt(next, high, context);
       return;
     }
     if (isReturn[row]) {
@@ -208,9 +212,11 @@ export class ControlFlow {
     } else if (isCall[row]) {
       block.end = END_JUMP;
       block.targets = [low, targetHigh_];
-      block.into = this.callee(context, next, high);
+      const followed = !this.reach.closed || this.callees.isClosed(this.source, this.canLift, low, high);
+      block.into = followed ? this.callee(context, next, high) : undefined;
       if (block.into !== undefined) this.follow(block, low, targetHigh_, block.into);
       else block.cold.push(true);
+      if (block.cold[0]) this.continueAt(next, high, context);
     } else block.end = END_EXIT;
   }
 
@@ -237,6 +243,26 @@ export class ControlFlow {
     for (const low of targets)
       if (!block.targets.some((target, i) => i % 2 === 0 && target === low)) block.targets.push(low, this.high);
     return block;
+  }
+
+  /** A call leaves the region: where it comes back to is an entry. Only the outermost context has such. */
+  private continueAt(low: number, high: number, context: Context): void {
+    if (context !== this.root || !this.source.warm(low, high)) return;
+    this.continuations.add(low);
+    this.starts.push({ low, high, context });
+  }
+
+  /** Makes the region begin with a switch among its entries. */
+  private enterBySwitch(): void {
+    const first = this.blocks[0];
+    const entry = newBlock(first.ripLow, first.ripHigh, this.root);
+    entry.end = END_SWITCH;
+    addArm(entry, first);
+    for (const low of this.continuations) {
+      const block = this.byKey.get(this.key(low, this.root));
+      if (block !== undefined) addArm(entry, block);
+    }
+    this.entry = entry;
   }
 
   /** Context of what a call runs; undefined where calls are not followed that deep. */
@@ -289,6 +315,13 @@ export class ControlFlow {
       if (block.viaSwitch !== undefined) block.successors.push(block.viaSwitch);
     }
   }
+}
+
+/** Lets a switch go to `block`. */
+export function addArm(choice: BasicBlock, block: BasicBlock): void {
+  if (choice.successors.includes(block)) return;
+  choice.targets.push(block.ripLow, block.ripHigh);
+  choice.successors.push(block);
 }
 
 function newBlock(ripLow: number, ripHigh: number, context: Context): BasicBlock {

@@ -18,12 +18,12 @@ import {
   AT,
   BUDGET,
   CODE,
-  COUNT,
   HELPER_PORT_IN,
   HELPER_PORT_OUT,
   HELPER_STEP,
   type LiftedBlock,
   RIP,
+  SITE,
 } from './region-state.ts';
 import { type ExitSites, HASH_FACTOR, HASH_SHIFT } from './sites.ts';
 
@@ -64,12 +64,15 @@ export class RegionEmitter extends RegionMemory {
     this.declareLocals(lifted);
     out.reset();
     this.load();
+    out.loadField(state.S_RIP, 8);
+    out.localSet(RIP);
     this.labels = [{ block: undefined, kind: 'exit' }];
     out.byte(wasm.BLOCK);
     out.byte(wasm.VOID);
     this.tree(order[0]);
     out.byte(wasm.END);
     this.spill();
+    this.countExit();
     out.localGet(CODE);
     out.byte(wasm.END);
     const body = new wasm.Encoder();
@@ -253,8 +256,13 @@ export class RegionEmitter extends RegionMemory {
   /** Goes to successor `i` of `block`, inside the region or out of it. */
   private go(block: BasicBlock, i: number): void {
     const successor = block.successors[i];
-    if (successor !== undefined) this.edge(block, successor);
-    else {
+    if (successor !== undefined) {
+      if (successor.end === END_SWITCH) {
+        this.out.i64Const(block.targets[i * 2], block.targets[i * 2 + 1]);
+        this.out.localSet(RIP);
+      }
+      this.edge(block, successor);
+    } else {
       const [low, high] = block.targets.slice(i * 2);
       const site = block.cold[i] ? (this.sites?.cold(low) ?? 0) : 0;
       if (site === 0) this.leave(low, high, EXIT_STOP);
@@ -268,24 +276,32 @@ export class RegionEmitter extends RegionMemory {
 
   /** Leaves for RIP, counted at a site. */
   private exitCounted(site: number): void {
+    this.out.i32Const(site);
+    this.out.localSet(SITE);
+    this.exit(EXIT_STOP);
+  }
+
+  /** At the region's end: counts the exit if it was at a site. */
+  private countExit(): void {
     const { out } = this;
-    out.i32Const(site);
-    out.i32Const(EXIT_GROW);
-    out.i32Const(EXIT_STOP);
-    out.i32Const(site);
+    out.localGet(SITE);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.localGet(SITE);
+    out.localGet(SITE);
     out.loadSized(state.SITE_COUNT, 4);
     out.i32Const(1);
     out.byte(op.I32_ADD);
-    out.localTee(CODE);
-    // On the stack: site, EXIT_GROW, EXIT_STOP, count.
-    out.byte(op.I32_EQZ);
-    out.byte(wasm.SELECT_OP);
-    out.localGet(CODE);
-    out.localSet(COUNT);
-    out.localSet(CODE);
-    out.localGet(COUNT);
+    out.localTee(AT);
     out.storeSized(state.SITE_COUNT, 4);
-    out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
+    out.localGet(AT);
+    out.byte(op.I32_EQZ);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.i32Const(EXIT_GROW);
+    out.localSet(CODE);
+    out.byte(wasm.END);
+    out.byte(wasm.END);
   }
 
   /** Leaves an indirect jump whose target, in RIP, is none that was known: notes it. */
@@ -343,7 +359,8 @@ export class RegionEmitter extends RegionMemory {
       this.edge(block, block.successors[arms[i]]!);
     }
     this.close();
-    this.exitIndirect(block.ripLow);
+    if (block.order === 0) this.exit(EXIT_INTERPRET);
+    else this.exitIndirect(block.ripLow);
   }
 
   private openBlock(): void {

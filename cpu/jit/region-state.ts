@@ -39,7 +39,8 @@ export const BUDGET = 5;
 export const CODE = 6;
 export const ENTRY = 7;
 export const ADDRESS = 8;
-export const COUNT = 9;
+/** The exit site at which the region is left, 0 for none. */
+export const SITE = 9;
 /** Where in its block a side exit is: AT_* fields. */
 export const AT = 10;
 const FIXED_LOCALS = [

@@ -1,9 +1,9 @@
 /**
  * Gives a region's blocks the structure that WebAssembly's control flow needs: reverse postorder, dominators, loop heads
- * and merge points (N. Ramsey, "Beyond Relooper", ICFP 2022). An edge that would make the graph irreducible is cut: it
- * then leaves the region.
+ * and merge points (N. Ramsey, "Beyond Relooper", ICFP 2022). An edge that would make the graph irreducible goes through
+ * the switch that the region begins with; if there is none it is cut, and leaves the region.
  */
-import type { BasicBlock } from './control-flow.ts';
+import { addArm, type BasicBlock, END_SWITCH } from './control-flow.ts';
 
 /** Orders the blocks reachable from `entry`; fills their structural fields. @returns them in reverse postorder. */
 export function structure(entry: BasicBlock): BasicBlock[] {
@@ -11,7 +11,7 @@ export function structure(entry: BasicBlock): BasicBlock[] {
   for (;;) {
     link(order);
     dominators(order);
-    if (!cutIrreducible(order)) break;
+    if (!divertIrreducible(order)) break;
     order = reversePostorder(entry);
   }
   for (const block of order) {
@@ -89,16 +89,19 @@ function dominates(a: BasicBlock, b: BasicBlock): boolean {
   return a === b;
 }
 
-/** Cuts retreating edges to blocks that do not dominate their source. @returns whether there were any. */
-function cutIrreducible(order: BasicBlock[]): boolean {
-  let cut = false;
+/** Diverts or cuts retreating edges to blocks that do not dominate their source. @returns whether there were any. */
+function divertIrreducible(order: BasicBlock[]): boolean {
+  const entry = order[0];
+  let found = false;
   for (const block of order)
     for (let i = 0; i < block.successors.length; i++) {
       const successor = block.successors[i];
       if (successor !== undefined && successor.order <= block.order && !dominates(successor, block)) {
-        block.successors[i] = undefined;
-        cut = true;
+        const outermost = entry.end === END_SWITCH && successor.context === entry.context;
+        if (outermost) addArm(entry, successor);
+        block.successors[i] = outermost ? entry : undefined;
+        found = true;
       }
     }
-  return cut;
+  return found;
 }
