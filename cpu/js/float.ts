@@ -51,18 +51,30 @@ export function round(a: Part): Part {
   return number(`fround(${a.text})`, a);
 }
 
-/** The single or double of some bits, remembered as such. */
+// Bits become floats and back through the scratch memory. In place, as V8 inlines only so many calls of a function, and
+// one that is not inlined boxes its double.
+
+/** The single of these bits. */
+export function single(bits: Part): Part {
+  return number(`(si[0]=${bits.text},sf[0])`, bits);
+}
+
+/** The double of these bits, which must be atoms. */
+export function double(low: Part, high: Part): Part {
+  return number(`(si[0]=${low.text},si[1]=${high.text},sd[0])`, low, high);
+}
+
+/** The single or double of some bits (atoms), remembered as such. */
 export function fromBits(type: number, bits: readonly Part[]): Value {
-  const text = type === T_F32 ? `f32of(${bits[0].text})` : `f64of(${bits[0].text},${bits[1].text})`;
-  return { type, parts: [number(text, ...bits)], bits };
+  return { type, parts: [type === T_F32 ? single(bits[0]) : double(bits[0], bits[1])], bits };
 }
 
 /** Bits of a single or double. */
 export function toBits(keep: Keep, value: Value): readonly Part[] {
   if (value.bits !== undefined) return value.bits;
   const [x] = value.parts;
-  if (value.type === T_F32) return [expression(`bits32(${x.text})`, INTEGER, x)];
-  const low = keep(expression(`bits64(${x.text})`, INTEGER, x));
+  if (value.type === T_F32) return [expression(`(sf[0]=${x.text},si[0])`, INTEGER, x)];
+  const low = keep(expression(`(sd[0]=${x.text},si[0])`, INTEGER, x));
   return [low, keep({ ...expression('si[1]', INTEGER), memory: true })];
 }
 

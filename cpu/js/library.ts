@@ -1,6 +1,6 @@
 /**
  * Functions that printed code calls where JavaScript has no operator: 64-bit shifts and divisions, bit counts, packed
- * lanes of SIMD operations. Lanes of 8 and 16 bits are worked on within int32 values: a vector is four of them.
+ * bytes of SIMD operations. (Those on lanes are in lanes.ts.)
  */
 
 /** Where bits become floats and back, and where a second result is left (int32 1). */
@@ -12,7 +12,7 @@ const sb = new Uint8Array(scratch);
 /** A vector whose bytes are picked. */
 const pickBytes = new Uint8Array(16);
 const pickWords = new Int32Array(pickBytes.buffer);
-const { imul, clz32: clz, fround, sqrt, floor, ceil, trunc, abs } = Math;
+const { imul, clz32: clz, fround, sqrt, floor, ceil, trunc, abs, min, max } = Math;
 
 // --- integers ---------------------------------------------------------------------------------------------------------
 
@@ -173,28 +173,6 @@ function truncSat(x: number): number {
   return x >= 2147483647 ? 0x7fffffff : x <= -2147483648 ? -0x80000000 : x | 0;
 }
 
-function f32of(bits: number): number {
-  si[0] = bits;
-  return sf[0];
-}
-
-function f64of(low: number, high: number): number {
-  si[0] = low;
-  si[1] = high;
-  return sd[0];
-}
-
-function bits32(x: number): number {
-  sf[0] = x;
-  return si[0];
-}
-
-/** Lower half of a double's bits; the upper is in si[1]. */
-function bits64(x: number): number {
-  sd[0] = x;
-  return si[0];
-}
-
 // --- vectors ----------------------------------------------------------------------------------------------------------
 
 /** Notes the vector that pick() takes bytes of. */
@@ -219,59 +197,6 @@ function byteAt(n: number): number {
   return n < 16 ? pickBytes[n] : 0;
 }
 
-type Lane = (a: number, b: number) => number;
-
-/** `lane` on each of the four bytes, zero- or sign-extended; the result is cut to 8 bits. */
-function bytewise(isSigned: boolean, lane: Lane): Lane {
-  if (isSigned)
-    return (a, b) =>
-      (lane((a << 24) >> 24, (b << 24) >> 24) & 0xff) |
-      ((lane((a << 16) >> 24, (b << 16) >> 24) & 0xff) << 8) |
-      ((lane((a << 8) >> 24, (b << 8) >> 24) & 0xff) << 16) |
-      (lane(a >> 24, b >> 24) << 24);
-  return (a, b) =>
-    (lane(a & 0xff, b & 0xff) & 0xff) |
-    ((lane((a >>> 8) & 0xff, (b >>> 8) & 0xff) & 0xff) << 8) |
-    ((lane((a >>> 16) & 0xff, (b >>> 16) & 0xff) & 0xff) << 16) |
-    (lane(a >>> 24, b >>> 24) << 24);
-}
-
-/** The same on both 16-bit words. */
-function wordwise(isSigned: boolean, lane: Lane): Lane {
-  if (isSigned) return (a, b) => (lane((a << 16) >> 16, (b << 16) >> 16) & 0xffff) | (lane(a >> 16, b >> 16) << 16);
-  return (a, b) => (lane(a & 0xffff, b & 0xffff) & 0xffff) | (lane(a >>> 16, b >>> 16) << 16);
-}
-
-function clampS8(x: number): number {
-  return Math.min(Math.max(x, -0x80), 0x7f);
-}
-function clampU8(x: number): number {
-  return Math.min(Math.max(x, 0), 0xff);
-}
-function clampS16(x: number): number {
-  return Math.min(Math.max(x, -0x8000), 0x7fff);
-}
-function clampU16(x: number): number {
-  return Math.min(Math.max(x, 0), 0xffff);
-}
-
-const min: Lane = (a, b) => Math.min(a, b);
-const max: Lane = (a, b) => Math.max(a, b);
-const equal: Lane = (a, b) => (a === b ? -1 : 0);
-const greater: Lane = (a, b) => (a > b ? -1 : 0);
-const average: Lane = (a, b) => (a + b + 1) >> 1;
-const magnitude: Lane = (a) => (a < 0 ? -a : a);
-
-/** Low words of two int32 side by side. */
-function words(a: number, b: number): number {
-  return (a & 0xffff) | (b << 16);
-}
-
-/** Low bytes of four int32 side by side. */
-function bytes(a: number, b: number, c: number, d: number): number {
-  return (a & 0xff) | ((b & 0xff) << 8) | ((c & 0xff) << 16) | (d << 24);
-}
-
 /** All that printed code may name. */
 export const LIBRARY = {
   si,
@@ -285,6 +210,8 @@ export const LIBRARY = {
   ceil,
   trunc,
   abs,
+  min,
+  max,
   ctz,
   popcnt,
   mulhu,
@@ -304,63 +231,8 @@ export const LIBRARY = {
   singleFromI64,
   highOf,
   truncSat,
-  f32of,
-  f64of,
-  bits32,
-  bits64,
   picked,
   pick,
-  add8: bytewise(false, (a, b) => a + b),
-  sub8: bytewise(false, (a, b) => a - b),
-  addSatS8: bytewise(true, (a, b) => clampS8(a + b)),
-  addSatU8: bytewise(false, (a, b) => clampU8(a + b)),
-  subSatS8: bytewise(true, (a, b) => clampS8(a - b)),
-  subSatU8: bytewise(false, (a, b) => clampU8(a - b)),
-  minS8: bytewise(true, min),
-  minU8: bytewise(false, min),
-  maxS8: bytewise(true, max),
-  maxU8: bytewise(false, max),
-  average8: bytewise(false, average),
-  abs8: bytewise(true, magnitude),
-  equal8: bytewise(false, equal),
-  greater8: bytewise(true, greater),
-  shrS8: (a: number, n: number) => {
-    n &= 7;
-    return bytes((a << 24) >> (24 + n), (a << 16) >> (24 + n), (a << 8) >> (24 + n), a >> (24 + n));
-  },
-  add16: wordwise(false, (a, b) => a + b),
-  sub16: wordwise(false, (a, b) => a - b),
-  mul16: wordwise(false, (a, b) => imul(a, b)),
-  addSatS16: wordwise(true, (a, b) => clampS16(a + b)),
-  addSatU16: wordwise(false, (a, b) => clampU16(a + b)),
-  subSatS16: wordwise(true, (a, b) => clampS16(a - b)),
-  subSatU16: wordwise(false, (a, b) => clampU16(a - b)),
-  minS16: wordwise(true, min),
-  minU16: wordwise(false, min),
-  maxS16: wordwise(true, max),
-  maxU16: wordwise(false, max),
-  average16: wordwise(false, average),
-  abs16: wordwise(true, magnitude),
-  equal16: wordwise(false, equal),
-  greater16: wordwise(true, greater),
-  q15: wordwise(true, (a, b) => clampS16((imul(a, b) + 0x4000) >> 15)),
-  shl16: (a: number, n: number) => ((a << (n & 15)) & 0xffff) | ((a >>> 16) << (16 + (n & 15))),
-  shrS16: (a: number, n: number) => (((a << 16) >> (16 + (n & 15))) & 0xffff) | ((a >> (16 + (n & 15))) << 16),
-  shrU16: (a: number, n: number) => ((a & 0xffff) >>> (n & 15)) | ((a >>> (16 + (n & 15))) << 16),
-  /** Sum of the products of both words. */
-  dot16: (a: number, b: number) => (imul((a << 16) >> 16, (b << 16) >> 16) + imul(a >> 16, b >> 16)) | 0,
-  words,
-  /** The words of one int32 as bytes; two int32 make one. */
-  narrowS8: (a: number, b: number) =>
-    bytes(clampS8((a << 16) >> 16), clampS8(a >> 16), clampS8((b << 16) >> 16), clampS8(b >> 16)),
-  narrowU8: (a: number, b: number) =>
-    bytes(clampU8((a << 16) >> 16), clampU8(a >> 16), clampU8((b << 16) >> 16), clampU8(b >> 16)),
-  narrowS16: (a: number, b: number) => words(clampS16(a), clampS16(b)),
-  narrowU16: (a: number, b: number) => words(clampU16(a), clampU16(b)),
-  /** Neighbouring lanes added. */
-  pairwise8: (a: number) => words((a & 0xff) + ((a >>> 8) & 0xff), ((a >>> 16) & 0xff) + (a >>> 24)),
-  /** The top bits of four bytes. */
-  mask8: (a: number) => (imul((a >>> 7) & 0x01010101, 0x10204080) >>> 28) & 15,
 };
 
 /** The names of {@link LIBRARY}, for the head of generated code. */

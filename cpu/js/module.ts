@@ -1,4 +1,5 @@
 /** Sources of JavaScript functions that share the machine's memory and the library. */
+import { LANES_SOURCE } from './lanes.ts';
 import { LIBRARY_NAMES } from './library.ts';
 import { type PrintContext, printFunction } from './printer.ts';
 
@@ -14,6 +15,7 @@ export const PROLOGUE = [
   '"use strict";',
   'const i32=new Int32Array(buffer),u16=new Uint16Array(buffer),u8=new Uint8Array(buffer),ram=new DataView(buffer);',
   `const {${LIBRARY_NAMES}}=library;`,
+  LANES_SOURCE,
 ].join('\n');
 
 /** Body of a function of (buffer, library, …) that returns the printed functions as an array. */

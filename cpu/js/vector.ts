@@ -1,7 +1,7 @@
 /** SIMD operations on four int32 parts. Those on lanes up to 32 bits are one function of the library for each part. */
 import * as op from '../ir/ops.ts';
 import * as simd from '../ir/simd.ts';
-import { arithmetic, compare, fromBits, number, round, toBits } from './float.ts';
+import { arithmetic, compare, double, fromBits, round, single, toBits } from './float.ts';
 import * as w from './int32.ts';
 import type { Keep } from './int64.ts';
 import * as q from './int64.ts';
@@ -151,14 +151,8 @@ const SINGLES = new Set<number>([
   simd.F32X4_LE,
 ]);
 
-function single(a: Part): Part {
-  return number(`f32of(${a.text})`, a);
-}
-function double(low: Part, high: Part): Part {
-  return number(`f64of(${low.text},${high.text})`, low, high);
-}
-function bitsOfSingle(x: Part): Part {
-  return w.int(`bits32(${x.text})`, x);
+function bitsOfSingle(keep: Keep, x: Part): Part {
+  return toBits(keep, { type: op.T_F32, parts: [x] })[0];
 }
 function bitsOfDouble(keep: Keep, x: Part): readonly Part[] {
   return toBits(keep, { type: op.T_F64, parts: [x] });
@@ -303,11 +297,11 @@ function floats(keep: Keep, opcode: number, a: Parts, b: Parts | undefined): Val
       const x = single(a[i]);
       const y = b && single(b[i]);
       if (opcode in FLOAT_MASKS) return mask(compare(FLOAT_MASKS[opcode], x, y!));
-      return bitsOfSingle(arithmetic(FLOATS[opcode], true, x, y));
+      return bitsOfSingle(keep, arithmetic(FLOATS[opcode], true, x, y));
     });
   return pairwise((i) => {
-    const x = double(a[i], a[i + 1]);
-    const y = b && double(b[i], b[i + 1]);
+    const x = double(keep(a[i]), keep(a[i + 1]));
+    const y = b && double(keep(b[i]), keep(b[i + 1]));
     if (opcode in FLOAT_MASKS) {
       const all = keep(mask(compare(FLOAT_MASKS[opcode], x, y!)));
       return [all, all];
@@ -380,7 +374,7 @@ function odd(keep: Keep, opcode: number, operands: readonly Value[]): Value {
       return each((i) => keep({ ...w.int(`pick(${b[i].text})`, b[i]), memory: true }));
     }
     case simd.F32X4_DEMOTE_F64X2_ZERO: {
-      const half = (i: number) => bitsOfSingle(round(double(a[i], a[i + 1])));
+      const half = (i: number) => bitsOfSingle(keep, round(double(keep(a[i]), keep(a[i + 1]))));
       return vector([half(0), half(2), ZERO, ZERO]);
     }
     case simd.F64X2_PROMOTE_LOW_F32X4:
@@ -388,9 +382,9 @@ function odd(keep: Keep, opcode: number, operands: readonly Value[]): Value {
     case simd.I32X4_TRUNC_SAT_F32X4_S:
       return each((i) => truncated(single(a[i])));
     case simd.I32X4_TRUNC_SAT_F64X2_S_ZERO:
-      return vector([truncated(double(a[0], a[1])), truncated(double(a[2], a[3])), ZERO, ZERO]);
+      return vector([truncated(double(keep(a[0]), keep(a[1]))), truncated(double(keep(a[2]), keep(a[3]))), ZERO, ZERO]);
     case simd.F32X4_CONVERT_I32X4_S:
-      return each((i) => bitsOfSingle(round(a[i])));
+      return each((i) => bitsOfSingle(keep, round(a[i])));
     case simd.F64X2_CONVERT_LOW_I32X4_S:
       return pairwise((i) => bitsOfDouble(keep, a[i >> 1]));
     default:

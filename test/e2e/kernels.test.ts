@@ -18,7 +18,11 @@ const kernels = readdirSync(`${ROOT}test/guests/kernels`)
   .map((file) => basename(file, '.c'))
   .filter((name) => !OTHERS.includes(name));
 
-const ACCELERATORS = { default: [], interpreter: ['-accel', 'tcg,jit=off'] };
+const ACCELERATORS = {
+  default: [],
+  JavaScript: ['-accel', 'tcg,jit=js'],
+  interpreter: ['-accel', 'tcg,jit=off'],
+};
 
 describe.each(Object.entries(ACCELERATORS))('%s', (_, accelerator) => {
   test.each(kernels.filter((name) => !TIMED.includes(name)))('%s', { timeout: 120_000 }, passes);
@@ -40,6 +44,14 @@ describe.each(Object.entries(ACCELERATORS))('%s', (_, accelerator) => {
     expect(lines.filter((line) => line.startsWith('PASS')).length).toBeGreaterThanOrEqual(Number(done?.[1]));
     expect(status).toBe(STATUS_PASS);
   }
+});
+
+test('jit=js needs no WebAssembly', async () => {
+  // A Node without a compiler has no WebAssembly either.
+  const node = [process.execPath, '--jitless'];
+  const args = ['-accel', 'tcg,jit=js', '-kernel', guest('hello.elf'), '-m', '64M', '-nographic'];
+  const { status, stdout } = await run(args, { via: node });
+  expect({ status, greeted: stdout.startsWith('Hello from a bare-metal guest') }).toEqual({ status: 0, greeted: true });
 });
 
 test('hello: what the loader hands over', async () => {

@@ -103,10 +103,10 @@ export class Emulator implements Executor {
   /** Offsets of the pages that are not pristine. */
   private readonly touched = new Set<number>();
 
-  constructor(name = 'interpreter', hotThreshold = 0) {
+  constructor(name = 'interpreter', hotThreshold = 0, core = testCore()) {
     this.name = name;
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core: testCore(), hotThreshold, batch: 1 },
+      { ramSize: RAM_SIZE, core, hotThreshold, batch: 1 },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },

@@ -1,5 +1,6 @@
 /** Regions against the host CPU: random sequences with branches, loops and faults, every block translated at once. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { testCore } from '../cpu/core.ts';
 import { compare, report } from './compare.ts';
 import { Emulator } from './emulator.ts';
 import { type GeneratedCase, sequence } from './generate.ts';
@@ -14,13 +15,17 @@ beforeAll(() => {
 });
 afterAll(() => oracle.close());
 
-describe('regions', () => {
-  it(`leave the same state as the host CPU after ${CASES} random sequences`, async () => {
-    const emulator = new Emulator('region', 1);
-    const cases: GeneratedCase[] = Array.from({ length: CASES }, (_, i) => sequence(true, 0x5eed + i * 7919, LENGTH));
+describe.each([
+  ['wasm', CASES],
+  // Each takes V8's parser.
+  ['js', Math.ceil(CASES / 5)],
+])('regions as %s', (form, count) => {
+  it(`leave the same state as the host CPU after ${count} random sequences`, async () => {
+    const emulator = new Emulator('region', 1, testCore(form));
+    const cases: GeneratedCase[] = Array.from({ length: count }, (_, i) => sequence(true, 0x5eed + i * 7919, LENGTH));
     const mismatches = await compare(oracle, emulator, cases);
     expect(mismatches.slice(0, 3).map((mismatch) => report(mismatch, 'native', 'region'))).toEqual([]);
     // The comparison would be empty if nothing had been translated.
-    expect(emulator.cpu.regions!.counters.regions).toBeGreaterThan(CASES);
+    expect(emulator.cpu.regions!.counters.regions).toBeGreaterThan(count);
   }, 300_000);
 });
