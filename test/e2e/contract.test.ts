@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { VERSION } from '../../vmm/version.ts';
 import { inMonitorRoot } from './monitor-root.ts';
 import { guest, isRoot, output, ROOT } from './tsvmm.ts';
@@ -97,7 +97,14 @@ const PLACES = [
 function start(user: string, proc: 'yes' | 'no', text: string, append: string): ChildProcess {
   const words = [...text.split(' '), '-append', append];
   const place = { root, unpacked, files, user, proc, tap: '172.17.0.1/24' };
-  return spawn('unshare', inMonitorRoot(place, ...words), { stdio: ['ignore', 'pipe', 'pipe'] });
+  // A test that fails in the middle leaves nothing either.
+  const child = spawn('unshare', ['--kill-child', ...inMonitorRoot(place, ...words)], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+  });
+  return child;
 }
 
 describe.skipIf(notRoot)(`urunc's command lines${notRoot}`, () => {
