@@ -3,7 +3,7 @@
  */
 import type { BlockCache } from '../blocks.ts';
 import type { Core } from '../core.ts';
-import { decode } from '../decode/decoder.ts';
+import { decode, MAX_LENGTH } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
 import { attributesOf } from '../isa/encoding.ts';
 import { ATTR_END } from '../isa/table.ts';
@@ -259,28 +259,34 @@ export class RegionCompiler {
     const copy = new Uint8Array(COPY_SIZE);
     const warm = Math.max(1, this.blocks.hotThreshold * reach.warm);
     const { u8 } = this.mmu;
+    /** Physical number of a page of code; -1 when it cannot be fetched. */
+    const pageOf = (page: number): number => {
+      const known = pages.get(page);
+      if (known !== undefined) return known;
+      const address = this.fetch(page * PAGE_SIZE, high);
+      if (address < 0) return -1;
+      pages.set(page, address / PAGE_SIZE);
+      return address / PAGE_SIZE;
+    };
     const source = {
       bytes: u8,
       locate: (low: number, addressHigh: number): number => {
-        if (addressHigh !== high) return -1;
         const page = low >>> 12;
-        let physical = pages.get(page);
-        if (physical === undefined) {
-          const address = this.fetch(low & -PAGE_SIZE, high);
-          if (address < 0) return -1;
-          physical = address / PAGE_SIZE;
-          pages.set(page, physical);
-        }
+        const physical = addressHigh === high ? pageOf(page) : -1;
+        if (physical < 0) return -1;
         const offset = low & (PAGE_SIZE - 1);
         const start = RAM_BASE + physical * PAGE_SIZE + offset;
         source.bytes = u8;
-        if (offset + 15 < PAGE_SIZE) return start;
-        // Instructions that reach into the next page are left to the interpreter.
-        const length = PAGE_SIZE - offset;
+        const left = PAGE_SIZE - offset;
+        if (left >= MAX_LENGTH) return start;
         copy.fill(0);
-        copy.set(u8.subarray(start, start + length));
+        copy.set(u8.subarray(start, start + left));
         source.bytes = copy;
-        return decode(this.insn, copy, 0, CODE_SIZE_64, 8) > length ? -1 : 0;
+        if (decode(this.insn, copy, 0, CODE_SIZE_64, 8) <= left) return 0;
+        // It reaches into the next page, which is to follow in RAM too, as regions know their code by ranges.
+        if (pageOf((page + 1) & 0xfffff) !== physical + 1) return -1;
+        copy.set(u8.subarray(start, start + MAX_LENGTH));
+        return 0;
       },
       warm: (low: number, addressHigh: number) => this.blocks.executions(low, addressHigh, mode) >= warm,
       targets: (low: number) => this.sites.targets(low),

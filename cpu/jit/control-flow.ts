@@ -157,7 +157,12 @@ export class ControlFlow {
       const length = decode(insn, this.source.bytes, offset, CODE_SIZE_64, 8);
       const next = (at + length) | 0;
       // Code that wraps around a 4 GiB boundary is not worth a carry here.
-      if (length > MAX_LENGTH || insn.row === ENTRY_UD || next >>> 0 < at >>> 0 || !this.canLift(insn)) break;
+      if (length > MAX_LENGTH || insn.row === ENTRY_UD || next >>> 0 < at >>> 0) break;
+      if (!this.canLift(insn)) {
+        // The interpreter does it, and comes back behind it.
+        this.continueAt(next, high, context);
+        break;
+      }
       block.instructions.push(at);
       this.count++;
       at = next;
