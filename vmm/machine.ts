@@ -40,7 +40,7 @@ const BUDGET_FIRST = 100_000;
 const BUDGET_LEAST = 1000;
 const BUDGET_MOST = 50_000_000;
 /** Input is opened so long after our own start, ms: it takes milliseconds that a booting guest can use better. */
-const INPUT_DELAY = 250;
+const INPUT_DELAY = 400;
 /** How long the machine waits before it looks again whether its output was taken, ns. */
 const CONGESTION_DELAY = 2e6;
 /** Without any progress, output is given up after so many ms; when a signal ends us, sooner. */

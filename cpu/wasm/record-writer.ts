@@ -36,7 +36,7 @@ export class RecordWriter {
     this.u8 = new Uint8Array(buffer);
   }
 
-  /** A record that is no instruction. @returns the offset behind it. */
+  /** A record that is no instruction, with nothing else in it. @returns the offset behind it. */
   special(at: number, handler: number, ripOffset: number): number {
     // By hand: `fill` costs more for so few words.
     const { i32 } = this;
@@ -102,8 +102,9 @@ export class RecordWriter {
       at = this.segmentChecks(at, insn, memory, checked, ripOffset, info);
       if (at === 0) return 0;
     }
-    const next = this.special(at, handler, ripOffset);
     const { u16, i32, u8 } = this;
+    u16[(at + r.R_HANDLER) >> 1] = handler;
+    u16[(at + r.R_RIP_OFFSET) >> 1] = ripOffset;
     const xlat = isXlat[insn.row] === 1;
     const highByte = !insn.hasRex;
     u16[(at + r.R_REG) >> 1] = registerOffset(regFileOf[insn.row], insn.reg, regIsByte[insn.row] === 1 && highByte);
@@ -128,7 +129,7 @@ export class RecordWriter {
     i32[(at + r.R_INFO) >> 2] = info;
     u16[(at + r.R_ROW) >> 1] = insn.row;
     u16[(at + r.R_IMM2) >> 1] = insn.imm2;
-    return next;
+    return at + r.RECORD_SIZE;
   }
 
   /** Writes the operations in front of an instruction that check its segments. @returns the offset behind them. */
