@@ -2,7 +2,7 @@
 import * as op from '../ir/ops.ts';
 import { T_F32, T_F64, T_I32, T_I64 } from '../ir/ops.ts';
 import { condition } from './int32.ts';
-import type { Keep } from './int64.ts';
+import type { Scope } from './scope.ts';
 import { expression, INTEGER, integer, NUMBER, type Part, type Value } from './value.ts';
 
 export function number(text: string, ...operands: Part[]): Part {
@@ -51,35 +51,20 @@ export function round(a: Part): Part {
   return number(`fround(${a.text})`, a);
 }
 
-// Bits become floats and back through the scratch memory. In place, as V8 inlines only so many calls of a function, and
-// one that is not inlined boxes its double.
-
-/** The single of these bits. */
-export function single(bits: Part): Part {
-  return number(`(si[0]=${bits.text},sf[0])`, bits);
-}
-
-/** The double of these bits, which must be atoms. */
-export function double(low: Part, high: Part): Part {
-  return number(`(si[0]=${low.text},si[1]=${high.text},sd[0])`, low, high);
-}
-
 /** The single or double of some bits (atoms), remembered as such. */
-export function fromBits(type: number, bits: readonly Part[]): Value {
-  return { type, parts: [type === T_F32 ? single(bits[0]) : double(bits[0], bits[1])], bits };
+export function fromBits(scope: Scope, type: number, bits: readonly Part[]): Value {
+  return { type, parts: [type === T_F32 ? scope.single(bits[0]) : scope.double(bits[0], bits[1])], bits };
 }
 
 /** Bits of a single or double. */
-export function toBits(keep: Keep, value: Value): readonly Part[] {
-  if (value.bits !== undefined) return value.bits;
+export function toBits(scope: Scope, value: Value): readonly Part[] {
   const [x] = value.parts;
-  if (value.type === T_F32) return [expression(`(sf[0]=${x.text},si[0])`, INTEGER, x)];
-  const low = keep(expression(`(sd[0]=${x.text},si[0])`, INTEGER, x));
-  return [low, keep({ ...expression('si[1]', INTEGER), memory: true })];
+  return value.bits ?? (value.type === T_F32 ? [scope.bitsOfSingle(x)] : scope.bitsOfDouble(x));
 }
 
 /** A scalar operation whose result is a float, or an integer made of a float. */
-export function operation(keep: Keep, opcode: number, a: Value, b: Value | undefined): Value {
+export function operation(scope: Scope, opcode: number, a: Value, b: Value | undefined): Value {
+  const { keep } = scope;
   const [x] = a.parts;
   switch (opcode) {
     case op.I32_TRUNC_F32_S:
@@ -104,13 +89,13 @@ export function operation(keep: Keep, opcode: number, a: Value, b: Value | undef
     case op.F64_PROMOTE_F32:
       return { type: T_F64, parts: [x] };
     case op.I32_REINTERPRET_F32:
-      return { type: T_I32, parts: toBits(keep, a) };
+      return { type: T_I32, parts: toBits(scope, a) };
     case op.I64_REINTERPRET_F64:
-      return { type: T_I64, parts: toBits(keep, a) };
+      return { type: T_I64, parts: toBits(scope, a) };
     case op.F32_REINTERPRET_I32:
-      return fromBits(T_F32, [keep(integer(x))]);
+      return fromBits(scope, T_F32, [keep(integer(x))]);
     case op.F64_REINTERPRET_I64:
-      return fromBits(T_F64, [keep(x), keep(a.parts[1])]);
+      return fromBits(scope, T_F64, [keep(x), keep(a.parts[1])]);
   }
   const single = opcode < op.F64_ABS;
   const twin = single ? opcode + (op.F64_ABS - op.F32_ABS) : opcode;

@@ -96,6 +96,7 @@ class Printer {
   private open(kind: Frame['kind'], result: Value | undefined, condition: string): void {
     const { scope } = this;
     scope.settleAll();
+    if (kind === 'loop') scope.meet();
     this.frames.push({
       kind,
       label: `L${this.labels++}`,
@@ -140,6 +141,8 @@ class Printer {
       return;
     }
     this.fallOut(frame);
+    // Where other ways lead to, nothing is known of floats.
+    if (frame.used || frame.kind === 'if') scope.meet();
     const label = frame.used ? `${frame.label}:` : '';
     if (frame.kind === 'loop') {
       // Without anything that goes back it is no loop.
@@ -164,6 +167,7 @@ class Printer {
   private otherwise(): void {
     const { top, scope } = this;
     this.fallOut(top);
+    scope.meet();
     top.hasElse = true;
     top.closed = false;
     scope.emit('}else{');
@@ -364,15 +368,13 @@ class Printer {
   /** A core numeric instruction. */
   private numeric(opcode: number): void {
     const { scope } = this;
-    const { keep } = scope;
     const b = op.operandCount[opcode] === 2 ? scope.pop() : undefined;
     const a = scope.pop();
-    scope.push(scalar(keep, opcode, a, b));
+    scope.push(scalar(scope, opcode, a, b));
   }
 
   private vectorInstruction(sub: number): void {
     const { code, scope } = this;
-    const { keep } = scope;
     if (sub === wasm.V128_LOAD || sub === wasm.V128_STORE) {
       code.u32();
       const offset = code.u32();
@@ -394,14 +396,14 @@ class Printer {
     if (opcode === simd.I8X16_SHUFFLE) {
       const lanes = code.raw(16);
       const b = scope.pop();
-      scope.push(vectors.shuffle(keep, scope.pop(), b, lanes));
+      scope.push(vectors.shuffle(scope.keep, scope.pop(), b, lanes));
     } else if (isLaneAccess(sub)) {
       const lane = code.byte();
       const b = vectors.replacesLane(opcode) ? scope.pop() : undefined;
-      scope.push(vectors.laneOperation(keep, opcode, lane, scope.pop(), b));
+      scope.push(vectors.laneOperation(scope, opcode, lane, scope.pop(), b));
     } else {
       const count = vectors.operandCount(opcode);
-      scope.push(vectors.operation(keep, opcode, scope.stack.splice(scope.stack.length - count, count)));
+      scope.push(vectors.operation(scope, opcode, scope.stack.splice(scope.stack.length - count, count)));
     }
   }
 }

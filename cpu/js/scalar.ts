@@ -4,6 +4,7 @@ import * as float from './float.ts';
 import * as w from './int32.ts';
 import type { Keep } from './int64.ts';
 import * as q from './int64.ts';
+import type { Scope } from './scope.ts';
 import { constant, i32, integer, type Part, type Value, ZERO } from './value.ts';
 
 const COMPARE32: Record<number, (a: Part, b: Part) => Part> = {
@@ -58,13 +59,14 @@ function i64([low, high]: readonly [Part, Part]): Value {
 }
 
 /** A core numeric instruction (opcode below 0x100) on one or two operands. */
-export function scalar(keep: Keep, opcode: number, a: Value, b: Value | undefined): Value {
+export function scalar(scope: Scope, opcode: number, a: Value, b: Value | undefined): Value {
+  const { keep } = scope;
   if (a.type === op.T_F32 || a.type === op.T_F64) {
     if (opcode >= op.F32_EQ && opcode <= op.F64_GE) return i32(float.compare(opcode, a.parts[0], b!.parts[0]));
-    return float.operation(keep, opcode, a, b);
+    return float.operation(scope, opcode, a, b);
   }
   if (op.resultType[opcode] === op.T_F32 || op.resultType[opcode] === op.T_F64)
-    return float.operation(keep, opcode, a, b);
+    return float.operation(scope, opcode, a, b);
   if (a.type === op.T_I64) {
     if (opcode === op.I32_WRAP_I64) return i32(a.parts[0]);
     if (opcode === op.I64_EQZ) return i32(q.isZero(pair(a)));

@@ -3,7 +3,8 @@
  * to be printed. One that waits must be put in a variable before what it reads changes.
  */
 import { T_I64, T_V128 } from '../ir/ops.ts';
-import { CONDITION, INTEGER, integer, NUMBER, name, PARTS, type Part, type Value } from './value.ts';
+import { doubleLiteral, FloatBits, singleLiteral } from './float-bits.ts';
+import { CONDITION, INTEGER, integer, memoryRead, NUMBER, name, PARTS, type Part, type Value } from './value.ts';
 
 /** Names of the parts of a local, by its number; a float's is of its own kind. */
 const INTEGER_NAMES = ['l', 'h', 'm', 'n'];
@@ -21,6 +22,7 @@ export class Scope {
   private readonly inUse = [0, 0, 0];
   private readonly most = [0, 0, 0];
   private results = 0;
+  private readonly floats = new FloatBits();
 
   constructor(types: number[]) {
     this.types = types;
@@ -50,6 +52,7 @@ export class Scope {
     const n = this.inUse[part.kind]++;
     if (n === this.most[part.kind]) this.most[part.kind]++;
     const temporary = `${TEMPORARY_NAMES[part.kind]}${n}`;
+    this.floats.forget(temporary);
     this.emit(`${temporary}=${part.text};`);
     return name(temporary, part.kind);
   }
@@ -60,7 +63,9 @@ export class Scope {
 
   /** Between statements: without operands no temporary is wanted any more. */
   endStatement(): void {
-    if (this.stack.length === 0) this.inUse.fill(0);
+    if (this.stack.length > 0) return;
+    this.inUse.fill(0);
+    this.floats.settled();
   }
 
   /** Puts the waiting parts that `changes` names in temporaries. */
@@ -85,6 +90,59 @@ export class Scope {
     this.settle((part) => !part.atom || part.locals.length > 0);
   }
 
+  // --- floats and their bits --------------------------------------------------------------------------------------------
+
+  /** The double of these halves. */
+  double(low: Part, high: Part): Part {
+    if (low.constant !== undefined && high.constant !== undefined) {
+      const known = doubleLiteral(low.constant, high.constant);
+      if (known !== undefined) return known;
+    }
+    const bits = [this.keep(low), this.keep(high)];
+    return this.float(bits, `si[0]=${bits[0].text};si[1]=${bits[1].text};`, 'sd[0]');
+  }
+
+  /** The single of these bits. */
+  single(part: Part): Part {
+    const known = part.constant === undefined ? undefined : singleLiteral(part.constant);
+    if (known !== undefined) return known;
+    const bits = [this.keep(part)];
+    return this.float(bits, `si[0]=${bits[0].text};`, 'sf[0]');
+  }
+
+  private float(bits: readonly Part[], prepare: string, text: string): Part {
+    let variable = this.floats.find(bits);
+    if (variable === undefined) {
+      variable = this.floats.take();
+      this.emit(`${prepare}${variable}=${text};`);
+      this.floats.note(bits, variable);
+    }
+    return name(variable, NUMBER);
+  }
+
+  /** Halves of a double. */
+  bitsOfDouble(x: Part): Part[] {
+    return this.bits(x, 'sd[0]', ['si[0]', 'si[1]']);
+  }
+
+  /** Bits of a single. */
+  bitsOfSingle(x: Part): Part {
+    return this.bits(x, 'sf[0]', ['si[0]'])[0];
+  }
+
+  private bits(x: Part, to: string, from: readonly string[]): Part[] {
+    const variable = this.floats.take();
+    this.emit(`${to}=${variable}=${x.text};`);
+    const bits = from.map((text) => this.temporary(memoryRead(text)));
+    this.floats.note(bits, variable);
+    return bits;
+  }
+
+  /** Control flow meets here. */
+  meet(): void {
+    this.floats.forgetAll();
+  }
+
   // --- locals -----------------------------------------------------------------------------------------------------------
 
   partNames(local: number): string[] {
@@ -103,6 +161,7 @@ export class Scope {
     this.settle((part) => part.locals.includes(local));
     const names = this.partNames(local);
     const parts = [...value.parts];
+    const known = this.knownFloats(value.parts);
     for (let i = parts.length - 1; i >= 0; i--) {
       if (parts[i].text === names[i]) continue;
       // Parts still to be assigned may read this one.
@@ -110,7 +169,23 @@ export class Scope {
         if (parts[k].locals.includes(local) && parts[k].text !== names[k] && parts[k].text.includes(names[i]))
           parts[k] = this.temporary(parts[k]);
       this.emit(`${names[i]}=${integer(parts[i]).text};`);
+      this.floats.forget(names[i]);
     }
+    for (const { first, count, variable } of known) {
+      const bits = names.slice(first, first + count).map((text) => name(text, INTEGER));
+      this.floats.note(bits, variable);
+    }
+  }
+
+  /** The floats known for runs of one or two of these parts. */
+  private knownFloats(parts: readonly Part[]): { first: number; count: number; variable: string }[] {
+    const known: { first: number; count: number; variable: string }[] = [];
+    for (let first = 0; first < parts.length; first++)
+      for (let count = 1; count <= 2 && first + count <= parts.length; count++) {
+        const variable = this.floats.find(parts.slice(first, first + count));
+        if (variable !== undefined) known.push({ first, count, variable });
+      }
+    return known;
   }
 
   /** A variable that both ways into a place assign; never used again. */
@@ -127,6 +202,7 @@ export class Scope {
     for (let kind = 0; kind < TEMPORARY_NAMES.length; kind++)
       for (let i = 0; i < this.most[kind]; i++)
         names.push(kind === CONDITION ? `c${i}=false` : `${TEMPORARY_NAMES[kind]}${i}`);
+    names.push(...this.floats.variables);
     const declared = names.map((text) => (text.includes('=') ? text : `${text}=0`));
     for (let n = 0; n < this.results; n++) for (let i = 0; i < 4; i++) declared.push(`r${n}_${i}=0`);
     return declared.length === 0 ? '' : `let ${declared.join(',')};`;

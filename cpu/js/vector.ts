@@ -1,10 +1,11 @@
 /** SIMD operations on four int32 parts. Those on lanes up to 32 bits are one function of the library for each part. */
 import * as op from '../ir/ops.ts';
 import * as simd from '../ir/simd.ts';
-import { arithmetic, compare, double, fromBits, round, single, toBits } from './float.ts';
+import { arithmetic, compare, fromBits, round, toBits } from './float.ts';
 import * as w from './int32.ts';
 import type { Keep } from './int64.ts';
 import * as q from './int64.ts';
+import type { Scope } from './scope.ts';
 import { constant, integer, type Part, type Value, vector, ZERO } from './value.ts';
 
 type Parts = readonly Part[];
@@ -151,13 +152,6 @@ const SINGLES = new Set<number>([
   simd.F32X4_LE,
 ]);
 
-function bitsOfSingle(keep: Keep, x: Part): Part {
-  return toBits(keep, { type: op.T_F32, parts: [x] })[0];
-}
-function bitsOfDouble(keep: Keep, x: Part): readonly Part[] {
-  return toBits(keep, { type: op.T_F64, parts: [x] });
-}
-
 /** Half of a part as an int32: words of two, or bytes as words. */
 const HALF: Record<number, (a: Part, upper: boolean) => Part> = {
   [simd.I32X4_EXTEND_LOW_I16X8_S]: (a, upper) => (upper ? w.shrS(a, constant(16)) : w.extend(a, 16)),
@@ -233,7 +227,8 @@ function each(f: (i: number) => Part): Value {
 }
 
 /** A SIMD operation without immediates. Operands as WebAssembly has them on its stack, first to last. */
-export function operation(keep: Keep, opcode: number, operands: readonly Value[]): Value {
+export function operation(scope: Scope, opcode: number, operands: readonly Value[]): Value {
+  const { keep } = scope;
   const a = operands[0].parts;
   const b = operands[1]?.parts;
   if (opcode in LANEWISE) {
@@ -269,7 +264,7 @@ export function operation(keep: Keep, opcode: number, operands: readonly Value[]
     const two = (x: Part, y: Part) => w.int(`${f}(${x.text},${y.text})`, x, y);
     return vector([two(a[0], a[1]), two(a[2], a[3]), two(b[0], b[1]), two(b[2], b[3])]);
   }
-  if (opcode in FLOATS || opcode in FLOAT_MASKS) return floats(keep, opcode, a, b);
+  if (opcode in FLOATS || opcode in FLOAT_MASKS) return floats(scope, opcode, a, b);
   if (opcode in HALF) {
     const [x, y] = [keep(a[0]), keep(a[1])];
     return each((i) => HALF[opcode](i < 2 ? x : y, (i & 1) === 1));
@@ -282,7 +277,7 @@ export function operation(keep: Keep, opcode: number, operands: readonly Value[]
       return w.mul(half(x[i >> 1]), half(y[i >> 1]));
     });
   }
-  return odd(keep, opcode, operands);
+  return odd(scope, opcode, operands);
 }
 
 function pairwise(f: (i: number) => readonly Part[]): Value {
@@ -290,28 +285,30 @@ function pairwise(f: (i: number) => readonly Part[]): Value {
   return vector([low[0], low[1], high[0], high[1]]);
 }
 
-function floats(keep: Keep, opcode: number, a: Parts, b: Parts | undefined): Value {
+function floats(scope: Scope, opcode: number, a: Parts, b: Parts | undefined): Value {
+  const { keep } = scope;
   const isSingle = SINGLES.has(opcode);
   if (isSingle)
     return each((i) => {
-      const x = single(a[i]);
-      const y = b && single(b[i]);
+      const x = scope.single(a[i]);
+      const y = b && scope.single(b[i]);
       if (opcode in FLOAT_MASKS) return mask(compare(FLOAT_MASKS[opcode], x, y!));
-      return bitsOfSingle(keep, arithmetic(FLOATS[opcode], true, x, y));
+      return scope.bitsOfSingle(arithmetic(FLOATS[opcode], true, x, y));
     });
   return pairwise((i) => {
-    const x = double(keep(a[i]), keep(a[i + 1]));
-    const y = b && double(keep(b[i]), keep(b[i + 1]));
+    const x = scope.double(a[i], a[i + 1]);
+    const y = b && scope.double(b[i], b[i + 1]);
     if (opcode in FLOAT_MASKS) {
       const all = keep(mask(compare(FLOAT_MASKS[opcode], x, y!)));
       return [all, all];
     }
-    return bitsOfDouble(keep, arithmetic(FLOATS[opcode], false, x, y));
+    return scope.bitsOfDouble(arithmetic(FLOATS[opcode], false, x, y));
   });
 }
 
 /** Operations of which there is no other like them. */
-function odd(keep: Keep, opcode: number, operands: readonly Value[]): Value {
+function odd(scope: Scope, opcode: number, operands: readonly Value[]): Value {
+  const { keep } = scope;
   const a = operands[0].parts;
   const b = operands[1]?.parts;
   switch (opcode) {
@@ -344,10 +341,10 @@ function odd(keep: Keep, opcode: number, operands: readonly Value[]): Value {
     case simd.I32X4_SPLAT:
       return vector(new Array(4).fill(keep(integer(a[0]))));
     case simd.F32X4_SPLAT:
-      return vector(new Array(4).fill(keep(toBits(keep, operands[0])[0])));
+      return vector(new Array(4).fill(keep(toBits(scope, operands[0])[0])));
     case simd.I64X2_SPLAT:
     case simd.F64X2_SPLAT: {
-      const [low, high] = opcode === simd.I64X2_SPLAT ? a : toBits(keep, operands[0]);
+      const [low, high] = opcode === simd.I64X2_SPLAT ? a : toBits(scope, operands[0]);
       const [l, h] = [keep(low), keep(high)];
       return vector([l, h, l, h]);
     }
@@ -374,19 +371,19 @@ function odd(keep: Keep, opcode: number, operands: readonly Value[]): Value {
       return each((i) => keep({ ...w.int(`pick(${b[i].text})`, b[i]), memory: true }));
     }
     case simd.F32X4_DEMOTE_F64X2_ZERO: {
-      const half = (i: number) => bitsOfSingle(keep, round(double(keep(a[i]), keep(a[i + 1]))));
+      const half = (i: number) => scope.bitsOfSingle(round(scope.double(a[i], a[i + 1])));
       return vector([half(0), half(2), ZERO, ZERO]);
     }
     case simd.F64X2_PROMOTE_LOW_F32X4:
-      return pairwise((i) => bitsOfDouble(keep, single(a[i >> 1])));
+      return pairwise((i) => scope.bitsOfDouble(scope.single(a[i >> 1])));
     case simd.I32X4_TRUNC_SAT_F32X4_S:
-      return each((i) => truncated(single(a[i])));
+      return each((i) => truncated(scope.single(a[i])));
     case simd.I32X4_TRUNC_SAT_F64X2_S_ZERO:
-      return vector([truncated(double(keep(a[0]), keep(a[1]))), truncated(double(keep(a[2]), keep(a[3]))), ZERO, ZERO]);
+      return vector([truncated(scope.double(a[0], a[1])), truncated(scope.double(a[2], a[3])), ZERO, ZERO]);
     case simd.F32X4_CONVERT_I32X4_S:
-      return each((i) => bitsOfSingle(keep, round(a[i])));
+      return each((i) => scope.bitsOfSingle(round(a[i])));
     case simd.F64X2_CONVERT_LOW_I32X4_S:
-      return pairwise((i) => bitsOfDouble(keep, a[i >> 1]));
+      return pairwise((i) => scope.bitsOfDouble(a[i >> 1]));
     default:
       throw new Error(`no JavaScript for SIMD operation 0x${opcode.toString(16)}`);
   }
@@ -397,7 +394,8 @@ function truncated(x: Part): Part {
 }
 
 /** Lane accesses, whose lane is an immediate. */
-export function laneOperation(keep: Keep, opcode: number, lane: number, a: Value, b: Value | undefined): Value {
+export function laneOperation(scope: Scope, opcode: number, lane: number, a: Value, b: Value | undefined): Value {
+  const { keep } = scope;
   const parts = [...a.parts];
   const i32 = (part: Part): Value => ({ type: op.T_I32, parts: [part] });
   const replaceBits = (bits: number) => {
@@ -418,9 +416,9 @@ export function laneOperation(keep: Keep, opcode: number, lane: number, a: Value
     case simd.I64X2_EXTRACT_LANE:
       return { type: op.T_I64, parts: [parts[lane * 2], parts[lane * 2 + 1]] };
     case simd.F32X4_EXTRACT_LANE:
-      return fromBits(op.T_F32, [keep(parts[lane])]);
+      return fromBits(scope, op.T_F32, [keep(parts[lane])]);
     case simd.F64X2_EXTRACT_LANE:
-      return fromBits(op.T_F64, [keep(parts[lane * 2]), keep(parts[lane * 2 + 1])]);
+      return fromBits(scope, op.T_F64, [keep(parts[lane * 2]), keep(parts[lane * 2 + 1])]);
     case simd.I8X16_REPLACE_LANE:
       return replaceBits(8);
     case simd.I16X8_REPLACE_LANE:
@@ -429,11 +427,11 @@ export function laneOperation(keep: Keep, opcode: number, lane: number, a: Value
       parts[lane] = integer(b!.parts[0]);
       return vector(parts);
     case simd.F32X4_REPLACE_LANE:
-      [parts[lane]] = toBits(keep, b!);
+      [parts[lane]] = toBits(scope, b!);
       return vector(parts);
     case simd.I64X2_REPLACE_LANE:
     case simd.F64X2_REPLACE_LANE:
-      [parts[lane * 2], parts[lane * 2 + 1]] = opcode === simd.I64X2_REPLACE_LANE ? b!.parts : toBits(keep, b!);
+      [parts[lane * 2], parts[lane * 2 + 1]] = opcode === simd.I64X2_REPLACE_LANE ? b!.parts : toBits(scope, b!);
       return vector(parts);
     default:
       throw new Error(`no JavaScript for lane operation 0x${opcode.toString(16)}`);
