@@ -74,6 +74,8 @@ const REACHES: readonly Reach[] = [
   { instructions: 300, depth: 2, closed: true, warm: 1 / 4 },
   { instructions: 800, depth: 4, closed: false, warm: 1 / 8 },
 ];
+/** Most entries that a region gets because they became hot by themselves. */
+const MOST_ENTRIES = 12;
 /** A region that was made anew so often stays as it is. */
 const GENERATIONS = 4;
 
@@ -104,9 +106,11 @@ export class RegionCompiler {
   /** Bytes of the code of all living regions, and how many there may be. */
   private size = 0;
   private readonly cacheSize: number;
-  /** How many living regions have a block in them, and blocks that are to become hot again. */
-  private readonly covered = new Map<number, number>();
+  /** The living region that has a block in it, and blocks that are to become hot again. */
+  private readonly owners = new Map<number, Region>();
   private readonly deferred = new Set<number>();
+  /** Entries that regions need besides those that their code tells, by the region's address. */
+  private readonly moreEntries = new Map<number, number[]>();
   private readonly callees = new Callees();
   /** The direct window that living regions were made for, and whether it must be looked for again. */
   private window: DirectWindow = { low: 0, length: 0 };
@@ -192,8 +196,9 @@ export class RegionCompiler {
     const regions: Region[] = [];
     const bodies: Uint8Array[] = [];
     for (const request of requests) {
-      if (request.generation === 0 && this.defer(request, regions)) continue;
-      const region = this.translate(request, bodies);
+      const due = request.generation === 0 ? this.due(request, regions) : request;
+      if (due === undefined) continue;
+      const region = this.translate(due, bodies);
       if (region !== undefined) regions.push(region);
     }
     if (regions.length > 0) this.instantiate(regions, bodies);
@@ -202,15 +207,25 @@ export class RegionCompiler {
   }
 
   /**
-   * Code that became hot before a region had it runs there from now on. Only if it is entered by itself often enough to
-   * become hot again is it worth a region of its own. @returns whether to wait for that
+   * What to do for code that became hot. If a region has it, it runs there from now on: it may have become hot before
+   * that. If it becomes hot once more, something leads past the region's entries to it, so the region is made anew with it
+   * as another entry. @returns undefined: nothing
    */
-  private defer({ ripLow, ripHigh, mode }: Request, batch: readonly Region[]): boolean {
-    const covered = this.covered.get(ripLow) || batch.some(({ inside }) => inside.includes(ripLow));
-    if (!covered || this.deferred.delete(ripLow)) return false;
-    this.deferred.add(ripLow);
-    this.blocks.restartCounter(ripLow, ripHigh, mode);
-    return true;
+  private due(request: Request, batch: readonly Region[]): Request | undefined {
+    const { ripLow, ripHigh, mode } = request;
+    const owner = this.owners.get(ripLow) ?? batch.find(({ inside }) => inside.includes(ripLow));
+    if (owner === undefined || owner.mode !== mode || owner.ripHigh !== ripHigh) return request;
+    if (!this.deferred.delete(ripLow)) {
+      this.deferred.add(ripLow);
+      this.blocks.restartCounter(ripLow, ripHigh, mode);
+      return undefined;
+    }
+    const more = this.moreEntries.get(owner.ripLow) ?? [];
+    if (more.length >= MOST_ENTRIES) return request;
+    this.moreEntries.set(owner.ripLow, [...more, ripLow]);
+    // Another of this batch may be making it anew already.
+    if (batch.some((region) => region.ripLow === owner.ripLow)) return undefined;
+    return { ...request, ripLow: owner.ripLow, paged: !owner.direct, generation: owner.generation };
   }
 
   /** Translates one region into the body of a function. @returns undefined when nothing there can be translated */
@@ -221,7 +236,9 @@ export class RegionCompiler {
     const pages = new Map<number, number>();
     const reach = REACHES[Math.min(generation, REACHES.length - 1)];
     const source = this.source(pages, ripHigh, mode, reach);
-    const flow = new ControlFlow(source, (insn) => this.canLift(insn, mode), reach, this.callees, ripLow, ripHigh);
+    const canLift = (insn: Insn) => this.canLift(insn, mode);
+    const more = this.moreEntries.get(ripLow) ?? [];
+    const flow = new ControlFlow(source, canLift, reach, this.callees, ripLow, ripHigh, more);
     if (flow.entry === undefined) return undefined;
     const order = structure(flow.entry);
     const lifted = this.lift(order, source, mode, direct);
@@ -349,7 +366,7 @@ export class RegionCompiler {
       if (list === undefined) this.regions.set(entry, [region]);
       else list.push(region);
     }
-    for (const low of region.inside) this.covered.set(low, (this.covered.get(low) ?? 0) + 1);
+    for (const low of region.inside) this.owners.set(low, region);
     for (const page of region.pages.values()) {
       let set = this.byPage.get(page);
       if (set === undefined) {
@@ -383,7 +400,7 @@ export class RegionCompiler {
       if (list.length === 0) this.regions.delete(entry);
       this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, 0);
     }
-    for (const low of region.inside) this.covered.set(low, this.covered.get(low)! - 1);
+    for (const low of region.inside) if (this.owners.get(low) === region) this.owners.delete(low);
     for (const page of region.pages.values()) this.byPage.get(page)?.delete(region);
     this.mmu.i32[S_STALE >> 2] = 1;
     this.callees.clear();

@@ -100,7 +100,7 @@ export class ControlFlow {
   readonly blocks: BasicBlock[] = [];
   /** Where the region begins: its first block, or a switch among several entries. */
   entry: BasicBlock | undefined;
-  /** Where calls that leave the region come back to it. */
+  /** Where it is entered besides its beginning: where calls come back that leave it, and where it was seen to be. */
   private readonly continuations = new Set<number>();
   private readonly byKey = new Map<number, BasicBlock>();
   private readonly source: CodeSource;
@@ -116,7 +116,10 @@ export class ControlFlow {
   private readonly high: number;
   private count = 0;
 
-  /** @param canLift can a region contain this instruction (else it ends at it)? */
+  /**
+   * @param canLift can a region contain this instruction (else it ends at it)?
+   * @param moreEntries addresses (low halves) at which it shall also be entered
+   */
   constructor(
     source: CodeSource,
     canLift: (insn: Insn) => boolean,
@@ -124,6 +127,7 @@ export class ControlFlow {
     callees: Callees,
     ripLow: number,
     ripHigh: number,
+    moreEntries: readonly number[],
   ) {
     this.source = source;
     this.reach = reach;
@@ -133,6 +137,7 @@ export class ControlFlow {
     this.root = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
     this.starts.push({ low: ripLow, high: ripHigh, context: this.root });
     // Breadth first: what is near the entry comes in before the budget is spent.
+    for (const low of moreEntries) this.continueAt(low, ripHigh, this.root);
     for (let i = 0; i < this.starts.length; i++) this.scan(this.starts[i]);
     this.cut();
     this.connect();
