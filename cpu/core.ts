@@ -20,6 +20,14 @@ export interface CoreImports {
   regionAt(ripLow: number, ripHigh: number, mode: number): number;
 }
 
+/** A region before it is compiled. */
+export interface RegionBody {
+  /** Body of a WebAssembly function: local declarations and instructions. */
+  readonly code: Uint8Array;
+  /** For branches that hardly ever, or nearly always, are taken: offset of the instruction in `code`, and 0 or 1. */
+  readonly hints: readonly number[];
+}
+
 /** Code of regions, ready to run. */
 export interface CompiledRegions {
   readonly functions: readonly (() => number)[];
@@ -34,8 +42,7 @@ export interface Core {
   run(op: number): number;
   /** The six status flags at their RFLAGS positions. */
   flags(): number;
-  /** Compiles regions, given as bodies of WebAssembly functions: local declarations and instructions. */
-  compile(bodies: readonly Uint8Array[]): CompiledRegions;
+  compile(bodies: readonly RegionBody[]): CompiledRegions;
   /** Puts a region into the function table, or nothing. */
   setRegion(index: number, region: (() => number) | null): void;
 }

@@ -2,7 +2,7 @@
  * Compiles hot code into regions and keeps them: which there are, where their code came from, and when they die.
  */
 import type { BlockCache } from '../blocks.ts';
-import type { Core } from '../core.ts';
+import type { Core, RegionBody } from '../core.ts';
 import { decode, MAX_LENGTH } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
 import { attributesOf } from '../isa/encoding.ts';
@@ -194,7 +194,7 @@ export class RegionCompiler {
     const started = performance.now();
     this.checkWindow();
     const regions: Region[] = [];
-    const bodies: Uint8Array[] = [];
+    const bodies: RegionBody[] = [];
     for (const request of requests) {
       const due = request.generation === 0 ? this.due(request, regions) : request;
       if (due === undefined) continue;
@@ -229,7 +229,7 @@ export class RegionCompiler {
   }
 
   /** Translates one region into the body of a function. @returns undefined when nothing there can be translated */
-  private translate(request: Request, bodies: Uint8Array[]): Region | undefined {
+  private translate(request: Request, bodies: RegionBody[]): Region | undefined {
     const { ripLow, ripHigh, mode, paged, generation } = request;
     const direct = !paged && privilegeLevel(mode) === 0 && this.window.length >= LEAST_WINDOW;
     const space: AddressSpace = { directLow: this.window.low, directLength: direct ? this.window.length : 0 };
@@ -248,11 +248,23 @@ export class RegionCompiler {
     this.counters.instructions += order.reduce((sum, block) => sum + block.instructions.length, 0);
     const entries = flow.entry.end === END_SWITCH ? flow.entry.targets.filter((_, i) => i % 2 === 0) : [ripLow];
     const inside = order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow);
-    return { index: 0, ripLow, ripHigh, mode, entries, inside, pages, direct, generation, size: body.length, ranges };
+    return {
+      index: 0,
+      ripLow,
+      ripHigh,
+      mode,
+      entries,
+      inside,
+      pages,
+      direct,
+      generation,
+      size: body.code.length,
+      ranges,
+    };
   }
 
   /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */
-  private instantiate(regions: Region[], bodies: Uint8Array[]): void {
+  private instantiate(regions: Region[], bodies: RegionBody[]): void {
     const { counters } = this;
     const { functions, size } = this.core.compile(bodies);
     if (this.size + size > this.cacheSize) this.flush();

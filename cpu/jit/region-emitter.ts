@@ -5,6 +5,7 @@
  * Whatever is not simple leaves through a cold *side exit* with the state as before the instruction: the interpreter
  * does the instruction. Instructions that only helpers execute are stepped in place.
  */
+import type { RegionBody } from '../core.ts';
 import { EXIT_BUDGET, EXIT_GROW, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP, HELPER_JUMP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
@@ -39,7 +40,12 @@ const AT_OFFSET_MASK = 0xffff;
 const AT_INTERPRET_SHIFT = 16;
 const AT_REMAINING_SHIFT = 17;
 
+const UNLIKELY = 0;
+const LIKELY = 1;
+
 export class RegionEmitter extends RegionMemory {
+  /** Branch hints: offsets in `out`, each with UNLIKELY or LIKELY. */
+  private hints: number[] = [];
   private readonly lifted = new Map<BasicBlock, LiftedBlock>();
   private labels: Label[] = [];
   /** Where exits are counted; undefined: the region shall not be made anew for them. */
@@ -54,8 +60,7 @@ export class RegionEmitter extends RegionMemory {
   /** Did the instruction at hand let a device have a say? */
   private mayStop = false;
 
-  /** @returns the function's body. */
-  emit(order: BasicBlock[], lifted: LiftedBlock[], space: AddressSpace, sites: ExitSites | undefined): Uint8Array {
+  emit(order: BasicBlock[], lifted: LiftedBlock[], space: AddressSpace, sites: ExitSites | undefined): RegionBody {
     const { out, locals } = this;
     this.space = space;
     this.sites = sites;
@@ -63,6 +68,7 @@ export class RegionEmitter extends RegionMemory {
     for (const l of lifted) this.lifted.set(l.block, l);
     this.declareLocals(lifted);
     out.reset();
+    this.hints = [];
     this.load();
     out.loadField(state.S_RIP, 8);
     out.localSet(RIP);
@@ -77,8 +83,9 @@ export class RegionEmitter extends RegionMemory {
     out.byte(wasm.END);
     const body = new wasm.Encoder();
     locals.declare(body, 0);
+    const start = body.length;
     body.raw(out.written());
-    return body.written();
+    return { code: body.written(), hints: this.hints.map((value, i) => (i % 2 === 0 ? value + start : value)) };
   }
 
   // --- structure ------------------------------------------------------------------------------------------------------
@@ -212,7 +219,7 @@ export class RegionEmitter extends RegionMemory {
       out.localTee(BUDGET);
       out.i32Const(0);
       out.byte(op.I32_LT_S);
-      this.open();
+      this.open(UNLIKELY);
       this.giveBack(count);
       this.leave(block.ripLow, block.ripHigh, EXIT_BUDGET);
       this.close();
@@ -338,7 +345,7 @@ export class RegionEmitter extends RegionMemory {
       out.localGet(BUDGET);
       out.i32Const(0);
       out.byte(op.I32_LT_S);
-      this.open();
+      this.open(UNLIKELY);
       this.exit(EXIT_BUDGET);
       this.close();
     }
@@ -355,6 +362,7 @@ export class RegionEmitter extends RegionMemory {
       out.localGet(RIP);
       out.i64Const(block.targets[arms[i] * 2], block.targets[arms[i] * 2 + 1]);
       out.byte(op.I64_NE);
+      this.hints.push(out.length, UNLIKELY);
       out.branch(wasm.BR_IF, arms.length - 1 - i);
       this.edge(block, block.successors[arms[i]]!);
     }
@@ -363,13 +371,22 @@ export class RegionEmitter extends RegionMemory {
     else this.exitIndirect(block.ripLow);
   }
 
+  /** Is a conditional branch taken? Code that was left out as cold hardly ever runs. */
+  private likelihood(block: BasicBlock): number | undefined {
+    const [taken, passed] = block.successors;
+    if (taken === undefined) return passed === undefined ? undefined : UNLIKELY;
+    return passed === undefined ? LIKELY : undefined;
+  }
+
   private openBlock(): void {
     this.out.byte(wasm.BLOCK);
     this.out.byte(wasm.VOID);
     this.labels.push({ block: undefined, kind: 'if' });
   }
 
-  private open(): void {
+  /** With a condition on the stack: what follows is done if it holds, which LIKELY or UNLIKELY may foretell. */
+  private open(hint?: number): void {
+    if (hint !== undefined) this.hints.push(this.out.length, hint);
     this.out.byte(wasm.IF);
     this.out.byte(wasm.VOID);
     this.labels.push({ block: undefined, kind: 'if' });
@@ -392,6 +409,7 @@ export class RegionEmitter extends RegionMemory {
       out.localSet(AT);
       this.at = at;
     }
+    this.hints.push(out.length, UNLIKELY);
     out.branch(wasm.BR_IF, this.depthOf(undefined, 'side'));
   }
 
@@ -417,7 +435,7 @@ export class RegionEmitter extends RegionMemory {
     out.byte(op.I32_LT_S);
     out.loadField(state.S_STALE, 4);
     out.byte(op.I32_OR);
-    this.open();
+    this.open(UNLIKELY);
     // What is asked for stands in the state, and the exit writes the local there.
     out.loadField(state.S_BUDGET, 4);
     out.localSet(BUDGET);
@@ -492,7 +510,7 @@ export class RegionEmitter extends RegionMemory {
         this.commitFlags();
         out.localGet(condition);
         this.locals.release(condition);
-        this.open();
+        this.open(this.likelihood(block));
         this.go(block, 0);
         this.close();
         this.go(block, 1);
@@ -518,7 +536,7 @@ export class RegionEmitter extends RegionMemory {
       out.localGet(RIP);
       out.i64Const(block.targets[0], block.targets[1]);
       out.byte(op.I64_NE);
-      this.open();
+      this.open(UNLIKELY);
       this.exit(EXIT_STOP);
       this.close();
       this.edge(block, block.successors[0]);

@@ -1,6 +1,6 @@
 /** The core and the regions as JavaScript, for where WebAssembly code must not be generated (`-accel tcg,jit=js`). */
 import { setFlagsFromString } from 'node:v8';
-import type { CompiledRegions, Core, CoreFactory, CoreImports } from '../core.ts';
+import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody } from '../core.ts';
 import { REGION_HELPERS } from '../jit/region-state.ts';
 import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
 import { LIBRARY } from './library.ts';
@@ -55,8 +55,8 @@ class JsCore implements Core {
     this.evaluate = new Function('buffer', 'library', 'core', COMPILER)(this.buffer, LIBRARY, exports);
   }
 
-  compile(bodies: readonly Uint8Array[]): CompiledRegions {
-    const functions = bodies.map((body) => `(${printFunction(context, 'region', TYPE_REGION, body)})`);
+  compile(bodies: readonly RegionBody[]): CompiledRegions {
+    const functions = bodies.map(({ code }) => `(${printFunction(context, 'region', TYPE_REGION, code)})`);
     const source = `[${functions}]`;
     return { functions: this.evaluate(source), size: source.length };
   }

@@ -1,5 +1,5 @@
 /** The core and the regions as WebAssembly: one module owns the function table, regions come in modules of their own. */
-import type { CompiledRegions, Core, CoreFactory, CoreImports } from '../core.ts';
+import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody } from '../core.ts';
 import { HELPER_TABLE_SIZE, REGION_HELPERS } from '../jit/region-state.ts';
 import { CORE_TYPES, TYPE_REGION } from './core-types.ts';
 import { assembleModule } from './encoder.ts';
@@ -27,13 +27,13 @@ class WasmCore implements Core {
     for (const [i, name] of REGION_HELPERS.entries()) this.helperTable.set(i, exports[name]);
   }
 
-  compile(bodies: readonly Uint8Array[]): CompiledRegions {
+  compile(bodies: readonly RegionBody[]): CompiledRegions {
     const bytes = assembleModule({
       types: CORE_TYPES,
       functionImports: [],
       memory: { initial: 256, maximum: 65536 },
       importedTable: HELPER_TABLE_SIZE,
-      functions: bodies.map((body, i) => ({ type: TYPE_REGION, body, exportAs: `f${i}` })),
+      functions: bodies.map(({ code, hints }, i) => ({ type: TYPE_REGION, body: code, hints, exportAs: `f${i}` })),
     });
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       e: { m: this.memory, t: this.helperTable },

@@ -235,7 +235,7 @@ export interface ModuleParts {
   /** What the memory starts with. */
   data?: { offset: number; bytes: Uint8Array }[];
   /** Functions: type index and body (locals declaration and code, without the size). */
-  functions: { type: number; body: Uint8Array; exportAs?: string }[];
+  functions: { type: number; body: Uint8Array; exportAs?: string; hints?: readonly number[] }[];
 }
 
 /** Assembles a module. @returns the module's bytes (a fresh array). */
@@ -329,6 +329,11 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
     finish(9);
   }
 
+  if (parts.functions.some(({ hints }) => hints !== undefined)) {
+    branchHints(section, parts);
+    finish(0);
+  }
+
   section.u32(parts.functions.length);
   for (const { body } of parts.functions) section.vector(body);
   finish(10);
@@ -344,4 +349,19 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
     finish(11);
   }
   return out.bytes.slice(0, out.length);
+}
+
+/** The custom section of branch hints (WebAssembly branch hinting proposal): engines that do not know it skip it. */
+function branchHints(section: Encoder, parts: ModuleParts): void {
+  section.name('metadata.code.branch_hint');
+  section.u32(parts.functions.length);
+  for (const [i, { hints = [] }] of parts.functions.entries()) {
+    section.u32(i + parts.functionImports.length);
+    section.u32(hints.length / 2);
+    for (let at = 0; at < hints.length; at += 2) {
+      section.u32(hints[at]);
+      section.u32(1);
+      section.byte(hints[at + 1]);
+    }
+  }
 }
