@@ -9,7 +9,8 @@ struct function {
 };
 
 /* The functions that each file has, ended by an empty entry. */
-extern const struct function tapFunctions[], idleFunctions[], diskFunctions[], fileFunctions[], heapFunctions[];
+extern const struct function tapFunctions[], idleFunctions[], diskFunctions[], fileFunctions[], heapFunctions[],
+  sandboxFunctions[];
 
 enum { MAX_ARGS = 5 };
 

@@ -69,7 +69,21 @@ export interface Addon {
 
   /** Gives free memory of the C heap back to the kernel, as far as that can be had. @returns 1: there was some */
   trimHeap(): number;
+
+  // sandbox.c
+
+  /**
+   * Confines the process, for good and with all its threads, to what a running machine needs.
+   * @param needs SANDBOX_*
+   * @param roots descriptors of the directories that are shared by 9P
+   */
+  sandbox(needs: number, roots: Int32Array): number;
 }
+
+/** {@link Addon.sandbox}: IPv4 and IPv6 sockets may be made. */
+export const SANDBOX_CONNECT = 1;
+/** Files may be removed. */
+export const SANDBOX_UNLINK = 2;
 
 /** The addon cannot be had; the message is one line that says why, and what to do. */
 export class AddonError extends Error {

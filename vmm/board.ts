@@ -71,6 +71,8 @@ export class Board {
   pci: PciBus | undefined;
   /** The CPU's FERR#. */
   readonly coprocessorError: CoprocessorError;
+  /** Descriptors of the directories that the guest shares. */
+  readonly sharedRoots: number[] = [];
   private readonly parts: BoardParts;
   private readonly ports: PortBus;
   private readonly mmio: MmioBus;
@@ -217,6 +219,9 @@ export class Board {
       const plugged = createVirtioDevice(device, config, this.parts);
       this.virtioDevices.push(plugged.device);
       this.closes.push(plugged.close);
+      if (plugged.sharedRoot !== undefined) {
+        this.sharedRoots.push(plugged.sharedRoot);
+      }
       return [{ plugged, faces: device }];
     });
   }

@@ -3,7 +3,7 @@
  * left in RAM (BIOS data area, ACPI tables).
  */
 
-import { readFileSync, statSync } from 'node:fs';
+import { constants, fstatSync, openSync, readSync } from 'node:fs';
 import { buildAcpi } from '../firmware/acpi.ts';
 import { buildBda } from '../firmware/bda.ts';
 import { BootError, type BootState } from '../firmware/boot-state.ts';
@@ -32,18 +32,37 @@ export interface BootOptions {
 /** Reads a whole regular file, or throws with the system's reason. */
 export type ReadFile = (path: string) => Uint8Array;
 
-function readRegularFile(path: string): Uint8Array {
-  if (!statSync(path).isFile()) {
-    throw new Error('not a regular file');
-  }
-  return readFileSync(path);
+/**
+ * Reads files that stay open: a reset reads them again, when the process can open none any more. It ends as the process
+ * does.
+ */
+export function fileKeeper(): ReadFile {
+  const files = new Map<string, number>();
+  return (path) => {
+    let fd = files.get(path);
+    if (fd === undefined) {
+      // A FIFO would keep us waiting for its writer.
+      fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      files.set(path, fd);
+    }
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) {
+      throw new Error('not a regular file');
+    }
+    const bytes = new Uint8Array(stat.size);
+    let length = 0;
+    for (let count = -1; count !== 0 && length < bytes.length; length += count) {
+      count = readSync(fd, bytes, length, bytes.length - length, length);
+    }
+    return bytes.subarray(0, length);
+  };
 }
 
 /**
  * @throws UserError when a file cannot be read
  * @throws BootError when the kernel cannot be booted
  */
-export function boot(options: BootOptions, readFile: ReadFile = readRegularFile): BootState {
+export function boot(options: BootOptions, readFile: ReadFile): BootState {
   const read = (kind: string, path: string): Uint8Array => {
     try {
       return readFile(path);

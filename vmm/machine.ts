@@ -3,7 +3,7 @@
  * CPU in slices of a few milliseconds and serves devices and the event loop in between.
  */
 
-import { appendFileSync } from 'node:fs';
+import { openSync, writeSync } from 'node:fs';
 import type { CoreFactory } from '../cpu/core.ts';
 import { type ApicRegisters, Cpu, HOT_THRESHOLD, STOP_BUDGET, STOP_SHUTDOWN, WARM_UP_MS } from '../cpu/cpu.ts';
 import { RAM_BASE } from '../cpu/state.ts';
@@ -17,12 +17,13 @@ import { VirtioNet } from '../devices/virtio/net.ts';
 import { writeBootImage } from '../firmware/boot-state.ts';
 import { tryLoadAddon } from '../native/addon.ts';
 import { Board } from './board.ts';
-import { boot } from './boot.ts';
+import { boot, fileKeeper } from './boot.ts';
 import { enterKernel } from './boot-cpu.ts';
 import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
 import { Console } from './console/console.ts';
 import { loadCore } from './core.ts';
 import { describeCpu, pagingOf } from './cpu-text.ts';
+import { reasonOf, UserError } from './errors.ts';
 import { RamGuestMemory } from './guest-memory.ts';
 import { startHeapTrim } from './heap-trim.ts';
 import { Idling } from './idle.ts';
@@ -32,6 +33,7 @@ import { QmpMonitor } from './monitor/qmp.ts';
 import type { MachineEvent, MonitorTarget } from './monitor/target.ts';
 import { openBackends } from './network.ts';
 import type { MachineConfig } from './options/config.ts';
+import { confine } from './sandbox.ts';
 import { mark, markFirst, startupLines } from './startup.ts';
 
 /** A slice lasts about so long, ns. */
@@ -84,6 +86,9 @@ export class Machine implements MonitorTarget {
   private stopRequested = false;
   private resetRequested: Cause | undefined;
   private powerOffRequested: Cause | undefined;
+  /** Of `-D`; undefined: the log goes to standard error. */
+  private readonly logFd: number | undefined;
+  private readonly readFile = fileKeeper();
   private readonly observers = new Set<(event: MachineEvent) => void>();
   private exitStatus: number | undefined;
   private patience = PATIENCE;
@@ -91,6 +96,7 @@ export class Machine implements MonitorTarget {
   /** @throws UserError when something that the configuration asks for cannot be had */
   constructor(config: MachineConfig, backends: ReadonlyMap<string, NetBackend>, core: CoreFactory) {
     this.config = config;
+    this.logFd = openLog(config.logFile);
     this.backends = backends;
     this.console = new Console(config.characters, () => this.quit());
     this.clock =
@@ -188,6 +194,8 @@ export class Machine implements MonitorTarget {
       this.load();
       mark('kernel loaded');
       await this.console.prepare();
+      confine(this.config, this.board.sharedRoots);
+      mark('confined');
       mark('guest starts');
       while (this.exitStatus === undefined) {
         await this.idling.run();
@@ -201,7 +209,7 @@ export class Machine implements MonitorTarget {
   /** Boots the kernel into RAM and CPU, both as after power-on. */
   private load(): void {
     const { config, cpu, memory, board } = this;
-    const state = boot({ ...config, virtioMmio: board.virtioMmio });
+    const state = boot({ ...config, virtioMmio: board.virtioMmio }, this.readFile);
     writeBootImage(memory.bytes, state.writes);
     cpu.reset();
     enterKernel(cpu, state);
@@ -451,10 +459,10 @@ export class Machine implements MonitorTarget {
 
   private writeLog(lines: readonly string[]): void {
     const text = lines.map((line) => `${line}\n`).join('');
-    if (this.config.logFile === undefined) {
+    if (this.logFd === undefined) {
       process.stderr.write(text);
     } else {
-      appendFileSync(this.config.logFile, text);
+      writeSync(this.logFd, text);
     }
   }
 
@@ -471,6 +479,15 @@ export class Machine implements MonitorTarget {
     for (const backend of this.backends.values()) {
       backend.close();
     }
+  }
+}
+
+/** @throws UserError when it cannot be written */
+function openLog(path: string | undefined): number | undefined {
+  try {
+    return path === undefined ? undefined : openSync(path, 'a');
+  } catch (error) {
+    throw new UserError(`-D ${path}: could not open the log: ${reasonOf(error)}`);
   }
 }
 

@@ -17,6 +17,8 @@ import type { DeviceConfig, DriveConfig, MachineConfig } from './options/config.
 export interface Plugged {
   readonly device: VirtioDevice;
   readonly close: () => void;
+  /** Descriptor of the directory that it shares. */
+  readonly sharedRoot?: number;
 }
 
 type VirtioConfig = Extract<DeviceConfig, { model: `virtio-${string}` }>;
@@ -44,8 +46,10 @@ export function createVirtioDevice(device: VirtioConfig, config: MachineConfig, 
     }
     case 'virtio-9p': {
       const { path, readonly, oneDevice } = config.fsdevs.find((fsdev) => fsdev.id === device.fsdev)!;
-      const server = new NinepServer(openTree(device.fsdev, path), { readonly, oneDevice });
-      return { device: new Virtio9p(memory, server, device.mountTag), close: () => server.close() };
+      const tree = openTree(device.fsdev, path);
+      const server = new NinepServer(tree, { readonly, oneDevice });
+      const plugged = new Virtio9p(memory, server, device.mountTag);
+      return { device: plugged, close: () => server.close(), sharedRoot: tree.root };
     }
     case 'virtio-rng':
       return { device: new VirtioRng(memory), close: () => {} };

@@ -1,10 +1,10 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BootError, writeBootImage } from '../../firmware/boot-state.ts';
-import { boot } from '../../vmm/boot.ts';
+import { boot, fileKeeper } from '../../vmm/boot.ts';
 import { UserError } from '../../vmm/errors.ts';
 import { buildBzImage, buildElf, elfNote, multibootHeader } from '../firmware/build-kernel.ts';
 
@@ -99,11 +99,15 @@ test('files that cannot be read are named with the reason', () => {
   expect(() => start('nope')).toThrow(new UserError("could not open kernel file 'nope': no such file or directory"));
   expect(() => start('mb', { initrd: 'c,nope x' })).toThrow("could not open initrd 'nope': no such file or directory");
   const directory = mkdtempSync(join(tmpdir(), 'tsvmm-'));
+  const read = fileKeeper();
   const real = { append: '', ramSize: RAM, cpus: 1, machine: 'pc', vga: false, virtioMmio: [] } as const;
-  expect(() => boot({ ...real, kernel: directory })).toThrow(/not a regular file/);
+  expect(() => boot({ ...real, kernel: directory }, read)).toThrow(/not a regular file/);
   const kernel = join(directory, 'k');
   writeFileSync(kernel, files.mb);
-  expect(boot({ ...real, kernel }).protocol).toBe('multiboot');
+  expect(boot({ ...real, kernel }, read).protocol).toBe('multiboot');
+  // What is open stays what it is.
+  rmSync(kernel);
+  expect(boot({ ...real, kernel }, read).protocol).toBe('multiboot');
 });
 
 test('random bytes as a kernel are a BootError', () => {

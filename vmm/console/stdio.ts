@@ -9,7 +9,10 @@ import type { Character, CharacterFrontend } from './character.ts';
 import { InputQueue } from './input-queue.ts';
 import { FdOutput } from './output.ts';
 
+const STDIN = 0;
 const STDOUT = 1;
+/** The major number of /dev/null (Linux Documentation/admin-guide/devices.txt). */
+const MEM_MAJOR = 1;
 const CTRL_C = 0x03;
 const CTRL_BACKSLASH = 0x1c;
 /** Input that waits for the guest; more stays in the pipe. */
@@ -59,9 +62,17 @@ export class StdioCharacter implements Character {
     }
   }
 
-  prepare(): undefined {}
+  /** A terminal is opened anew by Node, so that its flags are ours alone; a confined process could not. */
+  prepare(): undefined {
+    if (mayBeTerminal()) {
+      this.openInput();
+    }
+  }
 
   openInput(): void {
+    if (this.stdin) {
+      return;
+    }
     const { stdin } = process;
     this.stdin = stdin;
     this.setRaw(true);
@@ -101,6 +112,16 @@ export class StdioCharacter implements Character {
       this.stdin.pause();
       this.stdin.unref?.();
     }
+  }
+}
+
+/** Is standard input a character device other than /dev/null and its kin? */
+function mayBeTerminal(): boolean {
+  try {
+    const stat = fstatSync(STDIN);
+    return stat.isCharacterDevice() && stat.rdev >>> 8 !== MEM_MAJOR;
+  } catch {
+    return false;
   }
 }
 

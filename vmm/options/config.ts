@@ -144,6 +144,8 @@ export interface MachineConfig {
   /** File of `-D`; undefined: stderr. */
   readonly logFile?: string | undefined;
   readonly pidFile?: string | undefined;
+  /** Is the process confined once it runs? `try`: where it can be; it was not asked for. */
+  readonly sandbox: 'on' | 'off' | 'try';
   /** Lines for stderr about things that were understood but are not as asked for. */
   readonly warnings: readonly string[];
 }

@@ -48,6 +48,7 @@ export class Draft {
   log: readonly string[] = [];
   logFile: string | undefined;
   pidFile: string | undefined;
+  sandbox: 'on' | 'off' | 'try' = 'try';
 
   readonly characters: CharacterConfig[] = [];
   /** As given by -serial; the strings are resolved at the end. */

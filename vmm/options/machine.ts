@@ -128,6 +128,19 @@ export function setLog(draft: Draft, text: string): void {
   draft.log = items;
 }
 
+/** What `-sandbox` can say more. Whatever it says, all of it is denied: nothing here needs any. */
+const SANDBOX_RULES = ['obsolete', 'elevateprivileges', 'spawn', 'resourcecontrol'];
+
+/** `-sandbox on|off[,obsolete=…][,elevateprivileges=…][,spawn=…][,resourcecontrol=…]` */
+export function setSandbox(draft: Draft, text: string): void {
+  const sub = new Suboptions('-sandbox', text, 'enable');
+  draft.sandbox = (sub.takeBoolean('enable') ?? sub.fail("Parameter 'enable' is missing")) ? 'on' : 'off';
+  for (const rule of SANDBOX_RULES) {
+    sub.takeOneOf(rule, rule === 'elevateprivileges' ? ['allow', 'deny', 'children'] : ['allow', 'deny']);
+  }
+  sub.finish();
+}
+
 /** `-name [guest=]name[,process=…][,debug-threads=…]` */
 export function setName(draft: Draft, text: string): void {
   const sub = new Suboptions('-name', text, 'guest');

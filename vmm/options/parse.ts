@@ -118,6 +118,7 @@ function finish(draft: Draft): MachineConfig {
     log: draft.log,
     logFile: draft.logFile,
     pidFile: draft.pidFile,
+    sandbox: draft.sandbox,
     warnings: draft.warnings,
   };
 }

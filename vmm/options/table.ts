@@ -16,6 +16,7 @@ import {
   setMemory,
   setName,
   setRtc,
+  setSandbox,
   setSmp,
   setVga,
 } from './machine.ts';
@@ -183,6 +184,12 @@ export const OPTION_TABLE: readonly OptionSection[] = [
         help: 'write our process id',
         apply: (draft, file) => (draft.pidFile = file),
       },
+      {
+        names: ['sandbox'],
+        argument: 'on|off[,…]',
+        help: 'confine the process by seccomp (default: where it can be)',
+        apply: setSandbox,
+      },
     ],
   },
   {
@@ -191,7 +198,6 @@ export const OPTION_TABLE: readonly OptionSection[] = [
       { names: ['cpu'], argument: 'model', help: 'the CPU is always the one that tsvmm has' },
       { names: ['enable-kvm'], help: 'tsvmm replaces KVM' },
       { names: ['L'], argument: 'path', help: 'no firmware files are needed' },
-      { names: ['sandbox'], argument: 'on[,…]', help: 'the process makes no use of what this would forbid' },
       { names: ['boot'], argument: '[order=]drives[,…]', help: 'kernels are booted directly' },
       { names: ['no-user-config'], help: 'there are no configuration files' },
       { names: ['no-hpet'], help: 'there is no HPET' },
