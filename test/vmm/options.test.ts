@@ -189,6 +189,15 @@ describe('console', () => {
     expect(chardev.characters[0]).toMatchObject({ address: { host: '::1', port: 7 } });
   });
 
+  test.each([
+    ['', 'try'],
+    ['-sandbox on', 'on'],
+    ['--sandbox on,obsolete=deny,elevateprivileges=children,spawn=allow,resourcecontrol=deny', 'on'],
+    ['-sandbox off', 'off'],
+  ])('%s', (line, sandbox) => {
+    expect(run(line).sandbox).toBe(sandbox);
+  });
+
   test('isa-debugcon stands on a chardev or a short form', () => {
     const short = run('-nodefaults -debugcon stdio');
     expect(short.devices).toEqual([{ model: 'isa-debugcon', iobase: 0xe9, character: 'debugcon' }]);
@@ -427,6 +436,8 @@ describe('errors: one line that names the option', () => {
     ['-device virtio-9p-pci,fsdev=f', /'mount_tag' is missing/],
     ['-fsdev local,id=f,path=/', /security_model not specified/],
     ['-fsdev local,id=f,path=/,security_model=mapped-xattr', /invalid security_model/],
+    ['-sandbox maybe', /'enable' expects 'on' or 'off'/],
+    ['-sandbox on,spawn=perhaps', /'spawn' does not accept value 'perhaps'/],
     ['-fsdev synth,id=f', /fsdriver synth is not supported/],
     ['-virtfs local,path=/,security_model=none,mount_tag=01234567890123456789012345678901', /1 to 31 bytes/],
     ['-drive file=/a,if=virtio,cache=fast', /'cache' does not accept value 'fast'/],
