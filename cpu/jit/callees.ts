@@ -12,7 +12,7 @@ import { goesOn, isCall, isConditional, isJump, isReturn } from './branch-kinds.
 import type { CodeSource } from './control-flow.ts';
 
 /** Most instructions of a closed function, its callees included. */
-const LARGEST = 120;
+const LARGEST = 30;
 const OPEN = Number.POSITIVE_INFINITY;
 const CODE_SIZE_64 = 8;
 
