@@ -17,21 +17,25 @@ import {
   EXIT_MISS,
   EXIT_RECOMPILE,
   EXIT_SHUTDOWN,
+  HELPER_JUMP,
 } from './exits.ts';
-import { NO_ERROR_CODE, raise, VECTOR_DB, VECTOR_UD } from './fault.ts';
+import { NO_ERROR_CODE, VECTOR_DB, VECTOR_UD } from './fault.ts';
 import { X87State } from './fpu/x87-state.ts';
 import { helperOf } from './helpers/all.ts';
-import { RFLAGS_RF } from './helpers/flags.ts';
+import { RFLAGS_RF, STATUS_FLAGS, setStatusFlags } from './helpers/flags.ts';
 import { RegionCompiler } from './jit/compiler.ts';
 import { Mmu } from './mmu/mmu.ts';
 import { codeSize, isStepped, MODE_ONE, MODE_TRAP, MODE_WATCHED } from './mode.ts';
 import * as r from './record.ts';
 import {
+  CC_EXPLICIT,
   gprOffset,
   JUMP_MODE,
   JUMP_RIP,
   RAM_BASE,
   S_BUDGET,
+  S_CC_B,
+  S_CC_OP,
   S_DR,
   S_EXIT_ENTRY,
   S_FAULT_OP,
@@ -39,6 +43,7 @@ import {
   S_MODE,
   S_RFLAGS,
   S_RIP,
+  S_STALE,
   SEGMENT_BASE,
   segmentOffset,
   X87_LAYOUT,
@@ -170,8 +175,7 @@ export class Cpu {
       this.regions = regions;
       this.blocks.hotThreshold = options.hotThreshold;
       this.blocks.regionAt = (low, high, mode) => regions.find(low, high, mode)?.index ?? 0;
-      this.blocks.onFlush = () => regions.flush();
-      this.mmu.onRemap = (low) => regions.remapped(low);
+      this.blocks.onFlush = () => regions.reset();
     }
     this.reset();
   }
@@ -194,18 +198,50 @@ export class Cpu {
       const row = this.u16[(op + r.R_ROW) >> 1];
       const helper = helperOf(row);
       checkUnit(row, this.i32[S_MODE >> 2]);
-      if (helper === undefined) raise(VECTOR_UD);
-      return helper(this, op);
+      return helper === undefined ? this.except(op, VECTOR_UD) : helper(this, op);
     } catch (error) {
       this.mmu.caught(error);
-      this.i32[S_FAULT_OP >> 2] = op;
-      return EXIT_EXCEPTION;
+      return this.excepted(op);
     }
   }
 
-  /** All RFLAGS as the guest would see them. */
+  /** Result of a helper: its instruction, of record `op`, raises an exception without an error code. Cheaper than raise(). */
+  except(op: number, vector: number): number {
+    const { fault } = this.mmu;
+    fault.vector = vector;
+    fault.errorCode = NO_ERROR_CODE;
+    fault.notCanonical = false;
+    return this.excepted(op);
+  }
+
+  /** Delivers the exception in `mmu.fault` at once, unless the instruction runs alone: then runOne does. */
+  private excepted(op: number): number {
+    this.i32[S_FAULT_OP >> 2] = op;
+    if (this.i32[S_MODE >> 2] & MODE_ONE) return EXIT_EXCEPTION;
+    this.counters.exits[EXIT_EXCEPTION]++;
+    this.deliver();
+    return this.jumped();
+  }
+
+  /** Delivers the exception in `mmu.fault` of record S_FAULT_OP. */
+  private deliver(): void {
+    const { fault } = this.mmu;
+    if (fault.notCanonical) fault.vector = notCanonicalVector(this, this.i32[S_FAULT_OP >> 2]);
+    deliverException(this, fault);
+  }
+
+  /** Result of a helper that set RIP, and maybe mode and flags: the run loop is needed only if something waits for it. */
+  jumped(): number {
+    const { i32 } = this;
+    const waits = i32[S_INTR_PENDING >> 2] | (i32[S_MODE >> 2] & (MODE_TRAP | MODE_WATCHED));
+    return waits !== 0 || this.interruptShadow || this.shutdown ? EXIT_EVENT : HELPER_JUMP;
+  }
+
+  /** All RFLAGS as the guest would see them. Status flags that were computed are kept. */
   get rflags(): number {
-    return this.i32[S_RFLAGS >> 2] | this.core.flags();
+    const { i32 } = this;
+    if (i32[S_CC_OP >> 2] !== CC_EXPLICIT) setStatusFlags(this, this.core.flags());
+    return i32[S_RFLAGS >> 2] | (i32[S_CC_B >> 2] & STATUS_FLAGS);
   }
 
   /** Asks the run loop to look at interrupts at the next block boundary. */
@@ -215,6 +251,31 @@ export class Cpu {
     this.i32[S_INTR_PENDING >> 2] = 1;
     this.budgetSaved = this.i32[S_BUDGET >> 2];
     this.i32[S_BUDGET >> 2] = -1;
+  }
+
+  /**
+   * Something that the translation of all addresses depends on changed.
+   * @returns whether code is now mapped or to be translated in another way, so that what runs must be looked up anew
+   */
+  remapped(): boolean {
+    this.mmu.flush();
+    return this.forgetCodeIf(!this.mmu.codeIsMapped());
+  }
+
+  /** The guest has the translation of one page forgotten (INVLPG). @returns as `remapped` */
+  pageRemapped(low: number, high: number): boolean {
+    this.mmu.flushPage(low, high);
+    return this.forgetCodeIf(this.mmu.code.has(low, high));
+  }
+
+  /** Empties the jump cache if code has moved, or else the window that regions were made for. @returns whether it did */
+  private forgetCodeIf(moved: boolean): boolean {
+    const windowMoved = this.regions?.remapped() ?? false;
+    if (!moved && !windowMoved) return false;
+    this.blocks.jumps.flush();
+    this.mmu.code.clear();
+    this.i32[S_STALE >> 2] = 1;
+    return true;
   }
 
   /** Bytes of RAM were written by a device. */
@@ -262,8 +323,7 @@ export class Cpu {
         this.hot();
         return -1;
       case EXIT_EXCEPTION:
-        if (this.mmu.fault.notCanonical) this.mmu.fault.vector = notCanonicalVector(this, this.i32[S_FAULT_OP >> 2]);
-        deliverException(this, this.mmu.fault);
+        this.deliver();
         return -1;
       case EXIT_HALT:
         this.halted = true;

@@ -14,6 +14,9 @@ export const S_HOT_THRESHOLD = 0x48;
 export const S_BLOCKS_DECODED = 0x4c;
 /** i32: nonzero when there are regions. */
 export const S_HAS_REGIONS = 0x50;
+/** i32 each: entries in S_CODE_PAGES, and kinds of large pages among them, as bits. */
+export const S_CODE_PAGE_COUNT = 0x68;
+export const S_CODE_PAGE_SIZES = 0x6c;
 /** Physical addresses of the paging-structure entries that a walk has passed, a u32 for each level. */
 export const S_WALK = 0x58;
 
@@ -186,8 +189,12 @@ export const BLOCK_ADDRESS_KEYS = 16384;
 export const S_BLOCKS_BY_PAGE = 0x1d0000;
 export const BLOCK_PAGE_KEYS = 4096;
 
+/** Linear pages that code came from (mmu/code-pages.ts): CODE_PAGES entries of 16 bytes. */
+export const S_CODE_PAGES = 0x1d4000;
+export const CODE_PAGES = 512;
+
 /** Pre-decoded operations (record.ts). */
-export const S_OPS = 0x1d4000;
+export const S_OPS = 0x1d6000;
 export const S_OPS_END = 0xf00000;
 
 /** Exit sites of regions (jit/sites.ts): indirect jumps with the targets that they were seen to take, then plain counts. */

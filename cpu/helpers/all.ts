@@ -32,10 +32,15 @@ import './xsave.ts';
 import { findHelper, type Helper } from './registry.ts';
 import { checkAccess, ROW_SEGMENT_ACCESS } from './segment-access.ts';
 
-const known: (Helper | undefined)[] = [];
+/** What has been asked for; null: no helper. */
+const known: (Helper | null | undefined)[] = [];
 
 /** The helper of a record's row (of the opcode table, or ROW_SEGMENT_ACCESS); undefined where there is none. */
 export function helperOf(row: number): Helper | undefined {
-  known[row] ??= row === ROW_SEGMENT_ACCESS ? checkAccess : findHelper(row);
-  return known[row];
+  let helper = known[row];
+  if (helper === undefined) {
+    helper = row === ROW_SEGMENT_ACCESS ? checkAccess : (findHelper(row) ?? null);
+    known[row] = helper;
+  }
+  return helper ?? undefined;
 }

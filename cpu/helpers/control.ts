@@ -122,10 +122,9 @@ defineHelpers({
       case 2:
         cpu.i32[S_CR2 >> 2] = valueLow;
         cpu.i32[(S_CR2 + 4) >> 2] = valueHigh;
-        break;
+        return HELPER_NEXT;
       case 3:
-        writeCr3(cpu, valueLow, valueHigh);
-        break;
+        return writeCr3(cpu, valueLow, valueHigh) ? again(cpu, op) : HELPER_NEXT;
       case 4:
         writeCr4(cpu, valueLow, valueHigh);
         break;
@@ -175,9 +174,7 @@ defineHelpers({
   INVLPG: (cpu, op) => {
     requirePrivilege(cpu);
     linearAddress(cpu, op);
-    cpu.mmu.flushPage(low, high);
-    cpu.blocks.jumps.flush();
-    return again(cpu, op);
+    return cpu.pageRemapped(low, high) ? again(cpu, op) : HELPER_NEXT;
   },
   INVD: (cpu) => {
     requirePrivilege(cpu);

@@ -16,6 +16,7 @@ function divide(cpu: Cpu, op: number, signed: boolean): number {
   const row = rowAt(cpu.u16[(op + r.R_ROW) >> 1]);
   const size = row.operands[0].type === 'b' ? 1 : operandSize(cpu, op);
   readRm(cpu, op, size);
+  if ((low | high) === 0) return cpu.except(op, VECTOR_DE);
   const bits = BigInt(size * 8);
   let divisor = BigInt.asUintN(Number(bits), (BigInt(high) << 32n) | BigInt(low >>> 0));
   readRegister(cpu, RAX, size === 1 ? 2 : size);
@@ -24,7 +25,6 @@ function divide(cpu: Cpu, op: number, signed: boolean): number {
     readRegister(cpu, RDX, size);
     dividend |= BigInt.asUintN(64, (BigInt(high) << 32n) | BigInt(low >>> 0)) << bits;
   }
-  if (divisor === 0n) raise(VECTOR_DE);
   let quotient: bigint;
   if (signed) {
     divisor = BigInt.asIntN(Number(bits), divisor);

@@ -31,7 +31,7 @@ function interrupt(cpu: Cpu, op: number, vector: number): number {
     }
     throw fault;
   }
-  return EXIT_EVENT;
+  return cpu.jumped();
 }
 
 export function requirePrivilege(cpu: Cpu): void {

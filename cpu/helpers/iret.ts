@@ -2,6 +2,8 @@
 import type { Cpu } from '../cpu.ts';
 import { EXIT_EVENT } from '../exits.ts';
 import { raise, VECTOR_GP } from '../fault.ts';
+import { MISS } from '../mmu/mmu.ts';
+import { ACCESS_READ } from '../mmu/walk.ts';
 import { codeSize, MODE_PROTECTED } from '../mode.ts';
 import { S_MODE, S_RFLAGS, SEGMENT_BASE, SEGMENT_TR, segmentOffset } from '../state.ts';
 import { isLong } from '../system/descriptors.ts';
@@ -27,12 +29,37 @@ function taskReturn(cpu: Cpu, op: number): number {
   return EXIT_EVENT;
 }
 
+/** IRETQ with its frame at word `frame` of the memory. */
+function longReturn(cpu: Cpu, frame: number, cpl: number): number {
+  const { i32 } = cpu;
+  const selector = i32[frame + 2] & 0xffff;
+  const flags = i32[frame + 4];
+  outer.low = i32[frame + 6];
+  outer.high = i32[frame + 7];
+  const newCpl = takeReturnCode(cpu, selector);
+  returnOffset(cpu, i32[frame], i32[frame + 1]);
+  returnTo(cpu, selector, newCpl, i32[frame + 8] & 0xffff, outer);
+  return flagsRestored(cpu, flags, 8, cpl);
+}
+
+/** The end of an IRET in protected mode, `cpl` being the level that it left. */
+function flagsRestored(cpu: Cpu, flags: number, size: number, cpl: number): number {
+  restoreFlags(cpu, flags, size, cpl, cpu.mmu.watching);
+  cpu.nmiBlocked = false;
+  updateMode(cpu);
+  return cpu.jumped();
+}
+
 function interruptReturn(cpu: Cpu, op: number): number {
   const mode = cpu.i32[S_MODE >> 2];
   const size = operandSize(cpu, op);
   const mode64 = codeSize(mode) === 8;
   const cpl = currentPrivilegeLevel(cpu);
   if (mode & MODE_PROTECTED && cpu.i32[S_RFLAGS >> 2] & RFLAGS_NT) return taskReturn(cpu, op);
+  if (mode64 && size === 8) {
+    const at = cpu.mmu.aligning ? MISS : cpu.mmu.span(cpu.gprLow(4), cpu.gprHigh(4), 40, ACCESS_READ | cpu.mmu.user);
+    if (at !== MISS) return longReturn(cpu, at >>> 2, cpl);
+  }
   stack.current(cpu);
   stack.expect(2 * size, size);
   const offsetLow = stack.pop(size);
@@ -42,28 +69,24 @@ function interruptReturn(cpu: Cpu, op: number): number {
   if (!(mode & MODE_PROTECTED)) {
     returnReal(cpu, selector, offsetLow);
     stack.commit();
-    restoreFlags(cpu, flags, size, 0, cpu.mmu.watching);
-  } else {
-    // Virtual-8086 mode is not modelled.
-    if (size === 4 && !mode64 && cpl === 0 && flags & RFLAGS_VM) raise(VECTOR_GP, 0);
-    // 64-bit mode always finds a stack pointer; it is read before anything is checked.
-    const switches = mode64 || (selector & 3) !== cpl;
-    let ss = -1;
-    if (switches) {
-      stack.expect(size, size);
-      outer.low = stack.pop(size);
-      outer.high = stack.upper;
-      ss = stack.pop(size) & 0xffff;
-    }
-    const newCpl = takeReturnCode(cpu, selector);
-    returnOffset(cpu, offsetLow, offsetHigh);
-    if (!switches) stack.commit();
-    returnTo(cpu, selector, newCpl, ss, outer);
-    restoreFlags(cpu, flags, size, cpl, cpu.mmu.watching);
+    return flagsRestored(cpu, flags, size, 0);
   }
-  cpu.nmiBlocked = false;
-  updateMode(cpu);
-  return EXIT_EVENT;
+  // Virtual-8086 mode is not modelled.
+  if (size === 4 && !mode64 && cpl === 0 && flags & RFLAGS_VM) raise(VECTOR_GP, 0);
+  // 64-bit mode always finds a stack pointer; it is read before anything is checked.
+  const switches = mode64 || (selector & 3) !== cpl;
+  let ss = -1;
+  if (switches) {
+    stack.expect(size, size);
+    outer.low = stack.pop(size);
+    outer.high = stack.upper;
+    ss = stack.pop(size) & 0xffff;
+  }
+  const newCpl = takeReturnCode(cpu, selector);
+  returnOffset(cpu, offsetLow, offsetHigh);
+  if (!switches) stack.commit();
+  returnTo(cpu, selector, newCpl, ss, outer);
+  return flagsRestored(cpu, flags, size, cpl);
 }
 
 defineHelpers({ IRET: interruptReturn });

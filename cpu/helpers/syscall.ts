@@ -1,7 +1,6 @@
 /** Fast system calls: SYSCALL, SYSRET, SYSENTER, SYSEXIT (Intel SDM vol. 2B; vol. 3A 5.8.7, 5.8.8). */
 import type { Cpu } from '../cpu.ts';
 import { SEG_CS, SEG_SS } from '../decode/insn.ts';
-import { EXIT_EVENT } from '../exits.ts';
 import { raise, VECTOR_GP, VECTOR_UD } from '../fault.ts';
 import { MODE_PROTECTED } from '../mode.ts';
 import {
@@ -46,7 +45,7 @@ function go(cpu: Cpu, cs: number, ss: number, cpl: number, code64: boolean, ripL
   cpu.codeSegmentChanged();
   // The trap behind an instruction that clears TF does not come.
   if (!(cpu.i32[S_RFLAGS >> 2] & RFLAGS_TF)) cpu.stepTrap = false;
-  return EXIT_EVENT;
+  return cpu.jumped();
 }
 
 function requireSyscall(cpu: Cpu): void {

@@ -12,7 +12,7 @@ export const TWO_BYTE_MAP = `
 01/3m LIDT Ms cpl0
 01/4 SMSW Ev
 01/6 LMSW Ew cpl0 end
-01/7m INVLPG Mb cpl0 end
+01/7m INVLPG Mb cpl0
 01=ca CLAC - NP cpl0 end
 01=cb STAC - NP cpl0 end
 01=d0 XGETBV - NP
@@ -63,7 +63,7 @@ export const TWO_BYTE_MAP = `
 1f NOP Ev
 20 MOV_FROM_CR Ry,Cy cpl0
 21 MOV_FROM_DR Ry,Dy cpl0
-22 MOV_TO_CR Cy,Ry cpl0 end
+22 MOV_TO_CR Cy,Ry cpl0
 23 MOV_TO_DR Dy,Ry cpl0 end
 28 MOVAPS Vps,Wps NP sse
 28 MOVAPD Vpd,Wpd 66 sse

@@ -10,7 +10,7 @@ import { ATTR_END } from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
 import { Lifter } from '../lift/lifter.ts';
 import { isBulk } from '../lift/string.ts';
-import { type DirectWindow, findDirectWindow } from '../mmu/direct.ts';
+import { type DirectWindow, DirectWindows } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
 import { PAGE_SIZE, RAM_BASE, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
@@ -36,8 +36,8 @@ export interface Region {
   entries: number[];
   /** Addresses of the blocks in it, but for those of functions that it calls. */
   inside: number[];
-  /** Reaches memory through the direct window rather than the TLB. */
-  direct: boolean;
+  /** The direct window that it reaches memory through; undefined: by the TLB. */
+  window: DirectWindow | undefined;
   /** How many times it has been made anew as it left for code that it did not know. */
   generation: number;
   /** Bytes of its code. */
@@ -112,7 +112,8 @@ export class RegionCompiler {
   /** Entries that regions need besides those that their code tells, by the region's address. */
   private readonly moreEntries = new Map<number, number[]>();
   private readonly callees = new Callees();
-  /** The direct window that living regions were made for, and whether it must be looked for again. */
+  private readonly windows: DirectWindows;
+  /** The direct window in use, and whether it must be asked for again. */
   private window: DirectWindow = { low: 0, length: 0 };
   private windowIsOld = true;
 
@@ -120,29 +121,36 @@ export class RegionCompiler {
     this.batch = options.batch ?? BATCH;
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
     this.sites = new ExitSites(mmu.i32);
+    this.windows = new DirectWindows(mmu);
     this.mmu = mmu;
     this.blocks = blocks;
     this.core = core;
     this.emitter = new RegionEmitter(this.lifter, new Encoder());
   }
 
-  /** Mappings changed (Mmu.onRemap): regions run again only when their pages and the window are still the same. */
-  remapped(low: number): void {
-    const { window } = this;
-    if (low !== -1 && (low - window.low) >>> 0 >= window.length) return;
+  /**
+   * The guest flushed translations, or went to another address space. @returns whether the direct window may be another
+   * one now, so that regions must not run on
+   */
+  remapped(): boolean {
+    if (this.windowIsOld || this.windows.known === this.window) return false;
     this.windowIsOld = true;
-    this.blocks.jumps.flush();
-    this.mmu.i32[S_STALE >> 2] = 1;
+    return true;
   }
 
-  /** Looks for the window if need be; when it has moved, all regions are void. */
+  /** Looks for the window if need be; regions made for one that is gone are void. */
   private checkWindow(): void {
     if (!this.windowIsOld) return;
     this.windowIsOld = false;
-    const found = findDirectWindow(this.mmu);
-    if (found.low === this.window.low && found.length === this.window.length) return;
-    this.flush();
+    const found = this.windows.find(this.window);
+    if (found === this.window) return;
     this.window = found;
+    for (const region of this.living())
+      if (region.window !== undefined && !this.windows.has(region.window)) this.discard(region);
+  }
+
+  private living(): Set<Region> {
+    return new Set([...this.regions.values()].flat());
   }
 
   /** The live region that starts at an address, whose pages are still mapped the same; undefined if there is none. */
@@ -151,19 +159,27 @@ export class RegionCompiler {
     if (list === undefined) return undefined;
     this.checkWindow();
     for (const region of list)
-      if (region.ripHigh === ripHigh && region.mode === mode && this.mapped(region)) return region;
+      if (region.ripHigh === ripHigh && region.mode === mode && this.inWindow(region) && this.mapped(region))
+        return region;
+    // Made for other windows only: here it may become hot again.
+    if (this.blocks.executions(ripLow, ripHigh, mode) > this.blocks.hotThreshold)
+      this.blocks.restartCounter(ripLow, ripHigh, mode);
     return undefined;
+  }
+
+  private inWindow({ window }: Region): boolean {
+    return window === undefined || window === this.window;
   }
 
   private mapped(region: Region): boolean {
     for (const [page, physical] of region.pages)
-      if (this.fetch(page * PAGE_SIZE, region.ripHigh) !== physical * PAGE_SIZE) return false;
+      if (this.fetch(region.mode, page * PAGE_SIZE, region.ripHigh) !== physical * PAGE_SIZE) return false;
     return true;
   }
 
   /** Physical address of code, negative when there is none or fetching it would fault. */
-  private fetch(low: number, high: number): number {
-    return this.mmu.fetchAddress(low | 0, high);
+  private fetch(mode: number, low: number, high: number): number {
+    return this.mmu.fetchFor(mode, low | 0, high);
   }
 
   /** Notes that code is hot. @returns whether there is enough to do for `compile` */
@@ -175,7 +191,7 @@ export class RegionCompiler {
   /** A region side-exits all the time: it shall reach memory by the TLB. @returns as `request` */
   recompile(ripLow: number, ripHigh: number, mode: number): boolean {
     const old = this.find(ripLow, ripHigh, mode);
-    if (old === undefined || !old.direct) return false;
+    if (old === undefined || old.window === undefined) return false;
     return this.request(old.ripLow, ripHigh, mode, true, old.generation);
   }
 
@@ -183,7 +199,7 @@ export class RegionCompiler {
   grow(ripLow: number, ripHigh: number, mode: number): boolean {
     const old = this.find(ripLow, ripHigh, mode);
     if (old === undefined) return false;
-    return this.request(old.ripLow, ripHigh, mode, !old.direct, old.generation + 1);
+    return this.request(old.ripLow, ripHigh, mode, old.window === undefined, old.generation + 1);
   }
 
   /** Makes the regions that were asked for, in one module. */
@@ -196,7 +212,7 @@ export class RegionCompiler {
     const regions: Region[] = [];
     const bodies: RegionBody[] = [];
     for (const request of requests) {
-      const due = request.generation === 0 ? this.due(request, regions) : request;
+      const due = request.generation === 0 && !request.paged ? this.due(request, regions) : request;
       if (due === undefined) continue;
       const region = this.translate(due, bodies);
       if (region !== undefined) regions.push(region);
@@ -214,7 +230,8 @@ export class RegionCompiler {
   private due(request: Request, batch: readonly Region[]): Request | undefined {
     const { ripLow, ripHigh, mode } = request;
     const owner = this.owners.get(ripLow) ?? batch.find(({ inside }) => inside.includes(ripLow));
-    if (owner === undefined || owner.mode !== mode || owner.ripHigh !== ripHigh) return request;
+    if (owner === undefined || owner.mode !== mode || owner.ripHigh !== ripHigh || !this.inWindow(owner))
+      return request;
     if (!this.deferred.delete(ripLow)) {
       this.deferred.add(ripLow);
       this.blocks.restartCounter(ripLow, ripHigh, mode);
@@ -225,7 +242,7 @@ export class RegionCompiler {
     this.moreEntries.set(owner.ripLow, [...more, ripLow]);
     // Another of this batch may be making it anew already.
     if (batch.some((region) => region.ripLow === owner.ripLow)) return undefined;
-    return { ...request, ripLow: owner.ripLow, paged: !owner.direct, generation: owner.generation };
+    return { ...request, ripLow: owner.ripLow, paged: owner.window === undefined, generation: owner.generation };
   }
 
   /** Translates one region into the body of a function. @returns undefined when nothing there can be translated */
@@ -248,6 +265,7 @@ export class RegionCompiler {
     this.counters.instructions += order.reduce((sum, block) => sum + block.instructions.length, 0);
     const entries = flow.entry.end === END_SWITCH ? flow.entry.targets.filter((_, i) => i % 2 === 0) : [ripLow];
     const inside = order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow);
+    const window = direct ? this.window : undefined;
     return {
       index: 0,
       ripLow,
@@ -256,7 +274,7 @@ export class RegionCompiler {
       entries,
       inside,
       pages,
-      direct,
+      window,
       generation,
       size: body.code.length,
       ranges,
@@ -292,7 +310,7 @@ export class RegionCompiler {
     const pageOf = (page: number): number => {
       const known = pages.get(page);
       if (known !== undefined) return known;
-      const address = this.fetch(page * PAGE_SIZE, high);
+      const address = this.fetch(mode, page * PAGE_SIZE, high);
       if (address < 0) return -1;
       pages.set(page, address / PAGE_SIZE);
       return address / PAGE_SIZE;
@@ -391,18 +409,25 @@ export class RegionCompiler {
     }
   }
 
-  /** Bytes of RAM changed: drops the regions made from them. */
+  /** Bytes of RAM changed: drops the regions made from them, and direct windows that they decided. */
   written(address: number, length: number): void {
+    this.windows.written(address, length);
     for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) {
       const set = this.byPage.get(page);
       if (set === undefined) continue;
       for (const region of set)
-        if (region.ranges.some(([first, end]) => address < end && first < address + length)) this.drop(region);
+        if (region.ranges.some(([first, end]) => address < end && first < address + length)) this.discard(region);
       if (set.size === 0) {
         this.byPage.delete(page);
         this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
       }
     }
+  }
+
+  /** Drops a region whose code goes on without one: it may become hot again. */
+  private discard(region: Region): void {
+    this.drop(region);
+    for (const entry of region.entries) this.blocks.restartCounter(entry, region.ripHigh, region.mode);
   }
 
   private drop(region: Region): void {
@@ -423,11 +448,17 @@ export class RegionCompiler {
     this.counters.killed++;
   }
 
-  /** Drops all regions (the operation arena was emptied, or the address space changed its mode). */
+  /** Forgets everything (the operation arena was emptied). */
+  reset(): void {
+    this.flush();
+    this.windows.clear();
+    this.windowIsOld = true;
+  }
+
+  /** Drops all regions. */
   flush(): void {
     this.requests = [];
-    for (const list of [...this.regions.values()])
-      for (const region of [...list]) if (this.regions.get(region.ripLow)?.includes(region)) this.drop(region);
+    for (const region of this.living()) this.discard(region);
     for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
     this.byPage.clear();
   }

@@ -14,6 +14,7 @@ import { sseMoves } from './sse-move.ts';
 import { sseShuffles } from './sse-shuffle.ts';
 import { stack } from './stack.ts';
 import { strings } from './string.ts';
+import { syscalls } from './syscall.ts';
 
 const definitions: Record<string, (l: Lifter) => void> = {
   ...alu,
@@ -24,6 +25,7 @@ const definitions: Record<string, (l: Lifter) => void> = {
   ...stack,
   ...strings,
   ...ports,
+  ...syscalls,
   ...sseMoves,
   ...sseIntegers,
   ...sseShuffles,

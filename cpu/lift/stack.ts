@@ -41,7 +41,7 @@ function pop(l: Lifter): void {
 }
 
 /** A target that is not canonical raises #GP at the branch: its helper does that. */
-function checkCanonical(l: Lifter, target: number): void {
+export function checkCanonical(l: Lifter, target: number): void {
   if (!l.insn.mode64) return;
   const { ir } = l;
   const extended = ir.op2(op.I64_SHR_S, ir.op2(op.I64_SHL, target, ir.i64(16)), ir.i64(16));

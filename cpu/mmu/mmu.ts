@@ -6,6 +6,7 @@
  */
 import type { AccessSize, BusDevice } from '../../devices/bus.ts';
 import { GuestFault, raise, VECTOR_AC } from '../fault.ts';
+import { privilegeLevel } from '../mode.ts';
 import {
   PAGE_SIZE,
   RAM_BASE,
@@ -24,6 +25,7 @@ import {
   TLB_WRITE,
 } from '../state.ts';
 import { BREAK_ON_READ, BREAK_ON_WRITE, breakpointsAt } from '../system/debug.ts';
+import { CodePages } from './code-pages.ts';
 import {
   ACCESS_FETCH,
   ACCESS_IMPLICIT,
@@ -38,6 +40,9 @@ import {
 /** Instead of a physical address: it is no RAM (`walked` has it); the walk faulted (`walked` tells how). */
 export const NOT_RAM = -1;
 export const FAULTED = -2;
+
+/** Instead of an offset in the memory. */
+export const MISS = -1;
 
 /** Flag of the slow load's size argument: the same address will be stored to. */
 const FOR_WRITE = 0x100;
@@ -54,34 +59,38 @@ export class Mmu {
   watching = false;
   /** Breakpoints that the running instruction met, as bits of DR6. */
   hits = 0;
-  /** Size of the largest page that the TLBs may hold parts of. */
+  /** Where code was fetched from. */
+  readonly code: CodePages;
+  /** Size of the largest page that the TLBs may hold parts of, and the addresses (doubles) that such pages lie between. */
   private largestPage = PAGE_SIZE;
+  private largeLow = Number.POSITIVE_INFINITY;
+  private largeEnd = 0;
   /** The fault that made the last slow access fail. */
   readonly fault = new GuestFault();
 
   constructor(buffer: ArrayBufferLike, ramSize: number, mmio: BusDevice) {
     this.u8 = new Uint8Array(buffer);
     this.i32 = new Int32Array(buffer);
+    this.code = new CodePages(this.i32);
     this.ramSize = ramSize;
     this.mmio = mmio;
     this.i32[S_RAM_SIZE >> 2] = ramSize;
     this.i32.fill(-1, S_TLB_STRICT >> 2, (S_TLB_STRICT + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
-  /** Told when mappings may have changed: of one page (low half of its address), or -1 of all. */
-  onRemap: (low: number) => void = () => {};
-
   /** Empties both TLBs. */
   flush(): void {
-    this.onRemap(-1);
     this.largestPage = PAGE_SIZE;
+    this.largeLow = Number.POSITIVE_INFINITY;
+    this.largeEnd = 0;
     this.i32.fill(-1, S_TLB_SUPERVISOR >> 2, (S_TLB_USER + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
   /** Drops the entries of one page (INVLPG), in both TLBs: of a large page all that were made from it. */
   flushPage(low: number, high: number): void {
     const { i32, largestPage } = this;
-    if (largestPage === PAGE_SIZE) {
+    const address = (high >>> 0) * 2 ** 32 + (low >>> 0);
+    if (address < this.largeLow || address >= this.largeEnd) {
       const entry = ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
       i32.fill(-1, (S_TLB_SUPERVISOR + entry) >> 2, (S_TLB_SUPERVISOR + entry + TLB_STRIDE) >> 2);
       i32.fill(-1, (S_TLB_USER + entry) >> 2, (S_TLB_USER + entry + TLB_STRIDE) >> 2);
@@ -106,7 +115,8 @@ export class Mmu {
     }
   }
 
-  private get user(): number {
+  /** ACCESS_USER at CPL 3. */
+  get user(): number {
     return (this.i32[S_MODE >> 2] & 0x300) === 0x300 ? ACCESS_USER : 0;
   }
 
@@ -133,19 +143,46 @@ export class Mmu {
     return address;
   }
 
+  /** Offset in the memory of an access of 4 or 8 bytes that is aligned and that the TLB allows at once; else MISS. */
+  private hit(low: number, high: number, size: number, access: number): number {
+    return low & (size - 1) ? MISS : this.span(low, high, size, access);
+  }
+
+  /**
+   * Where in the memory the CPU finds `length` bytes that it accesses by itself, at an address divisible by 4: offset for
+   * i32, if they are in one page that the TLB knows. MISS: they are to be accessed piece by piece.
+   */
+  span(low: number, high: number, length: number, access: number): number {
+    const { i32 } = this;
+    if (low & 3 || (low & (PAGE_SIZE - 1)) > PAGE_SIZE - length || this.watching) return MISS;
+    const tlb = access & ACCESS_USER ? S_TLB_USER : S_TLB_SUPERVISOR;
+    const entry = tlb + ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
+    const tag = (entry + (access & ACCESS_WRITE ? TLB_WRITE : TLB_READ)) >> 2;
+    if (i32[tag] !== (low & -PAGE_SIZE) || i32[tag + 1] !== high) return MISS;
+    return RAM_BASE + ((low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0);
+  }
+
   /** Enters the page of the last walk into the TLB of this privilege. */
   private fill(low: number, high: number, address: number, user: number): void {
     if (walked.guarded) return;
     const { i32 } = this;
     const entry = (user !== 0 ? S_TLB_USER : S_TLB_SUPERVISOR) + ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
     const page = low & -PAGE_SIZE;
-    if (walked.pageSize > this.largestPage) this.largestPage = walked.pageSize;
+    if (walked.pageSize > PAGE_SIZE) this.noteLarge(low, high, walked.pageSize);
     i32[(entry + TLB_READ) >> 2] = page;
     i32[(entry + TLB_READ + 4) >> 2] = high;
     const writable = walked.writable && this.u8[S_PAGE_FLAGS + (address >>> 12)] === 0;
     i32[(entry + TLB_WRITE) >> 2] = writable ? page : -1;
     i32[(entry + TLB_WRITE + 4) >> 2] = writable ? high : -1;
     i32[(entry + TLB_ADDEND) >> 2] = (address & -PAGE_SIZE) - page;
+  }
+
+  /** Notes that a part of a large page is in a TLB. */
+  private noteLarge(low: number, high: number, size: number): void {
+    if (size > this.largestPage) this.largestPage = size;
+    const start = (high >>> 0) * 2 ** 32 + ((low & -size) >>> 0);
+    if (start < this.largeLow) this.largeLow = start;
+    if (start + size > this.largeEnd) this.largeEnd = start + size;
   }
 
   /** Slow path of a load: S_SLOW_ADDRESS → S_SLOW_VALUE. @returns nonzero when the guest faulted (see `fault`). */
@@ -278,6 +315,10 @@ export class Mmu {
 
   /** A read that the CPU itself makes as supervisor (descriptor tables, TSS). */
   readSystem(low: number, high: number, size: AccessSize): number {
+    if (size === 4) {
+      const at = this.hit(low, high, size, ACCESS_READ);
+      if (at !== MISS) return this.i32[at >>> 2] >>> 0;
+    }
     this.loadTo(this.scratch, low, high, size, ACCESS_READ | ACCESS_IMPLICIT);
     return this.scratchValue(size);
   }
@@ -305,8 +346,14 @@ export class Mmu {
 
   /** Loads eight bytes. @returns the low half (int32); {@link upper} has the rest. */
   read64(low: number, high: number): number {
+    const access = ACCESS_READ | this.user;
+    const at = this.hit(low, high, 8, access);
+    if (at !== MISS) {
+      this.upper = this.i32[(at + 4) >>> 2];
+      return this.i32[at >>> 2];
+    }
     this.checkAlignment(low, high, 8);
-    this.loadTo(this.scratch, low, high, 8, ACCESS_READ | this.user);
+    this.loadTo(this.scratch, low, high, 8, access);
     this.watch(low, high, 8, false);
     this.upper = this.i32[(this.scratch + 4) >> 2];
     return this.i32[this.scratch >> 2];
@@ -314,10 +361,17 @@ export class Mmu {
 
   /** Stores eight bytes; `system`: as the CPU itself, as supervisor. */
   write64(low: number, high: number, valueLow: number, valueHigh: number, system = false): void {
+    const access = ACCESS_WRITE | (system ? ACCESS_IMPLICIT : this.user);
+    const at = this.hit(low, high, 8, access);
+    if (at !== MISS) {
+      this.i32[at >>> 2] = valueLow;
+      this.i32[(at + 4) >>> 2] = valueHigh;
+      return;
+    }
     if (!system) this.checkAlignment(low, high, 8);
     this.i32[this.scratch >> 2] = valueLow;
     this.i32[(this.scratch + 4) >> 2] = valueHigh;
-    this.storeFrom(this.scratch, low, high, 8, ACCESS_WRITE | (system ? ACCESS_IMPLICIT : this.user));
+    this.storeFrom(this.scratch, low, high, 8, access);
     if (!system) this.watch(low, high, 8, true);
   }
 
@@ -353,6 +407,22 @@ export class Mmu {
 
   /** Physical address of a code byte, NOT_RAM or FAULTED. */
   fetchAddress(low: number, high: number): number {
-    return this.resolve(low, high, ACCESS_FETCH | this.user);
+    return this.fetchAs(low, high, this.user);
+  }
+
+  /** As {@link fetchAddress} for code of mode `mode`, whatever the CPU's is. */
+  fetchFor(mode: number, low: number, high: number): number {
+    return this.fetchAs(low, high, privilegeLevel(mode) === 3 ? ACCESS_USER : 0);
+  }
+
+  private fetchAs(low: number, high: number, user: number): number {
+    const address = this.resolve(low, high, ACCESS_FETCH | user);
+    if (address !== FAULTED && address !== NOT_RAM) this.code.add(low, high, user !== 0, address, walked.pageSize);
+    return address;
+  }
+
+  /** Is all code that is known by its address still mapped as it was? Also false when that is too much to look at. */
+  codeIsMapped(): boolean {
+    return this.code.areMapped((low, high, isUser) => this.fetchAs(low, high, isUser ? ACCESS_USER : 0));
   }
 }

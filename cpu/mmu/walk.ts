@@ -23,14 +23,14 @@ export const ACCESS_USER = PF_USER;
 /** Supervisor access that SMAP always checks (descriptor tables …) — explicit ones obey RFLAGS.AC. */
 export const ACCESS_IMPLICIT = 0x100;
 
-const CR0_WP = 1 << 16;
-const CR0_PG = 1 << 31;
-const CR4_PSE = 1 << 4;
-const CR4_PAE = 1 << 5;
-const CR4_SMEP = 1 << 20;
-const CR4_SMAP = 1 << 21;
-const EFER_LMA = 1 << 10;
-const EFER_NXE = 1 << 11;
+export const CR0_WP = 1 << 16;
+export const CR0_PG = 1 << 31;
+export const CR4_PSE = 1 << 4;
+export const CR4_PAE = 1 << 5;
+export const CR4_SMEP = 1 << 20;
+export const CR4_SMAP = 1 << 21;
+export const EFER_LMA = 1 << 10;
+export const EFER_NXE = 1 << 11;
 const RFLAGS_AC = 1 << 18;
 
 const PTE_P = 1 << 0;
@@ -58,6 +58,9 @@ export const walked = {
   global: false,
   /** Size of the page in bytes. */
   pageSize: 4096,
+  /** The levels whose entries, at the addresses in S_WALK, were read, also by a walk that faults: first to last. */
+  top: -1,
+  last: 0,
   /** User page that a supervisor reaches only while SMAP allows: must not be cached. */
   guarded: false,
 };
@@ -81,6 +84,7 @@ export function walk(c: WalkContext, low: number, high: number, access: number):
     walked.global = false;
     walked.guarded = false;
     walked.pageSize = 4096;
+    walked.top = -1;
     return true;
   }
   const cr4 = i32[S_CR4 >> 2];
@@ -156,6 +160,9 @@ function mayWrite(access: number, writable: boolean, dirty: boolean, cr0: number
 function walk32(c: WalkContext, low: number, access: number, cr0: number, cr4: number): boolean {
   const pdeAddress = (c.i32[S_CR3 >> 2] & 0xfffff000) + ((low >>> 22) << 2);
   const pde = entryWord(c, pdeAddress);
+  c.i32[(S_WALK >> 2) + 1] = pdeAddress;
+  walked.top = 1;
+  walked.last = 1;
   if (!(pde & PTE_P)) return fault(c, access, 0, low, 0);
   const write = (access & PF_WRITE) !== 0;
   if (pde & PTE_PS && cr4 & CR4_PSE) {
@@ -171,6 +178,8 @@ function walk32(c: WalkContext, low: number, access: number, cr0: number, cr4: n
   }
   const pteAddress = (pde & 0xfffff000) + (((low >>> 12) & 0x3ff) << 2);
   const pte = entryWord(c, pteAddress);
+  c.i32[S_WALK >> 2] = pteAddress;
+  walked.last = 0;
   if (!(pte & PTE_P)) return fault(c, access, 0, low, 0);
   const both = pde & pte;
   if (!check(c, access, (both & PTE_W) !== 0, (both & PTE_U) !== 0, false, cr0, cr4))
@@ -206,6 +215,7 @@ function walkPae(
   let user = PTE_U;
   let nx = 0;
   const top = long ? 3 : 2;
+  walked.top = top;
   for (let level = top; ; level--) {
     let index = low >>> 30;
     if (level === 3) index = (high >>> 7) & 511;
@@ -213,6 +223,7 @@ function walkPae(
     else if (long) index |= (high & 0x7f) << 2;
     const address = table + index * 8;
     i32[(S_WALK >> 2) + level] = address;
+    walked.last = level;
     const entry = entryWord(c, address);
     const entryHigh = entryWord(c, address + 4);
     if (!(entry & PTE_P)) return fault(c, access, 0, low, high);

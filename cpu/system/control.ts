@@ -65,12 +65,6 @@ function general(): never {
   raise(VECTOR_GP, 0);
 }
 
-/** Something that address translation depends on changed. */
-function mappingChanged(cpu: Cpu): void {
-  cpu.mmu.flush();
-  cpu.blocks.jumps.flush();
-}
-
 export function writeCr0(cpu: Cpu, low: number, high: number): void {
   const { i32 } = cpu;
   const old = i32[S_CR0 >> 2];
@@ -90,18 +84,19 @@ export function writeCr0(cpu: Cpu, low: number, high: number): void {
     i32[S_EFER >> 2] = efer & ~EFER_LMA;
   }
   i32[S_CR0 >> 2] = value;
-  if ((old ^ value) & (CR0_PG | CR0_WP | CR0_PE)) mappingChanged(cpu);
+  if ((old ^ value) & (CR0_PG | CR0_WP | CR0_PE)) cpu.remapped();
   updateMode(cpu);
 }
 
-export function writeCr3(cpu: Cpu, low: number, high: number): void {
+/** @returns whether code is now mapped in another way, so that what runs must be looked up anew */
+export function writeCr3(cpu: Cpu, low: number, high: number): boolean {
   const { i32 } = cpu;
   if (i32[S_EFER >> 2] & EFER_LMA) {
     if (high & ABOVE_PHYSICAL) general();
   } else if (i32[S_CR0 >> 2] & CR0_PG) checkPdptes(cpu, low);
   i32[S_CR3 >> 2] = low;
   i32[(S_CR3 + 4) >> 2] = high;
-  mappingChanged(cpu);
+  return cpu.remapped();
 }
 
 export function writeCr4(cpu: Cpu, low: number, high: number): void {
@@ -117,7 +112,7 @@ export function writeCr4(cpu: Cpu, low: number, high: number): void {
       i32[S_CR4 >> 2] = old;
       throw fault;
     }
-    mappingChanged(cpu);
+    cpu.remapped();
   }
   updateMode(cpu);
 }
@@ -129,7 +124,7 @@ export function writeEfer(cpu: Cpu, low: number, high: number): void {
   if ((old ^ low) & EFER_LME && i32[S_CR0 >> 2] & CR0_PG) general();
   // LMA follows from LME and CR0.PG; what is written there does not count.
   i32[S_EFER >> 2] = (low & ~EFER_LMA) | (old & EFER_LMA);
-  if ((old ^ low) & EFER_NXE) mappingChanged(cpu);
+  if ((old ^ low) & EFER_NXE) cpu.remapped();
   updateMode(cpu);
 }
 

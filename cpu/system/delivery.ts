@@ -18,6 +18,8 @@ import {
   VECTOR_TS,
 } from '../fault.ts';
 import { setRflags } from '../helpers/flags.ts';
+import { MISS } from '../mmu/mmu.ts';
+import { ACCESS_READ, ACCESS_WRITE } from '../mmu/walk.ts';
 import { MODE_PROTECTED } from '../mode.ts';
 import {
   gprOffset,
@@ -65,6 +67,9 @@ const GATE_TRAP32 = 15;
 /** What raised an event: decides the gate's DPL check and the error code's EXT bit. */
 const SOURCE_EXTERNAL = 0;
 export const SOURCE_SOFTWARE = 1;
+
+/** Bytes of a 64-bit frame, with its error code. */
+const LONG_FRAME = 48;
 
 const RSP = gprOffset(4);
 const stack = new StackCursor();
@@ -277,17 +282,68 @@ function enter(
   cpu.codeSegmentChanged();
 }
 
+const gateWords = { low: 0, high: 0, upper: 0 };
+
+/** Reads a gate of 16 bytes, but for its last word. */
+function readGate(cpu: Cpu, address: number, addressHigh: number): void {
+  const { mmu, i32 } = cpu;
+  const at = mmu.span(address, addressHigh, 16, ACCESS_READ);
+  if (at !== MISS) {
+    gateWords.low = i32[at >>> 2];
+    gateWords.high = i32[(at >>> 2) + 1];
+    gateWords.upper = i32[(at >>> 2) + 2];
+  } else {
+    gateWords.low = mmu.readSystem(address, addressHigh, 4) | 0;
+    gateWords.high = mmu.readSystem((address + 4) | 0, addressHigh, 4) | 0;
+    gateWords.upper = mmu.readSystem((address + 8) | 0, addressHigh, 4) | 0;
+  }
+}
+
+/** Pushes the frame of a 64-bit handler to a stack that becomes `stack`; all at once where that is possible. */
+function pushLongFrame(cpu: Cpu, low: number, high: number, flags: number, errorCode: number): void {
+  const { i32, u16, mmu } = cpu;
+  const ss = u16[(segmentOffset(SEG_SS) + SEGMENT_SELECTOR) >> 1];
+  const cs = u16[(segmentOffset(SEG_CS) + SEGMENT_SELECTOR) >> 1];
+  const bottom = (low - LONG_FRAME) | 0;
+  const at = low >>> 0 < LONG_FRAME ? MISS : mmu.span(bottom, high, LONG_FRAME, ACCESS_WRITE);
+  if (at === MISS) {
+    stack.other(cpu, 0, 8, low, high);
+    stack.push(8, ss);
+    stack.push(8, i32[RSP >> 2], i32[(RSP + 4) >> 2]);
+    stack.push(8, flags);
+    stack.push(8, cs);
+    stack.push(8, i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2]);
+    if (errorCode !== NO_ERROR_CODE) stack.push(8, errorCode);
+    return;
+  }
+  const frame = at >>> 2;
+  if (errorCode !== NO_ERROR_CODE) {
+    i32[frame] = errorCode;
+    i32[frame + 1] = 0;
+  }
+  i32[frame + 2] = i32[S_RIP >> 2];
+  i32[frame + 3] = i32[(S_RIP + 4) >> 2];
+  i32[frame + 4] = cs;
+  i32[frame + 5] = 0;
+  i32[frame + 6] = flags;
+  i32[frame + 7] = 0;
+  i32[frame + 8] = i32[RSP >> 2];
+  i32[frame + 9] = i32[(RSP + 4) >> 2];
+  i32[frame + 10] = ss;
+  i32[frame + 11] = 0;
+  stack.other(cpu, 0, 8, errorCode !== NO_ERROR_CODE ? bottom : (bottom + 8) | 0, high);
+}
+
 /** Long mode (SDM vol. 3A 6.14). */
 function deliverLong(cpu: Cpu, vector: number, errorCode: number, source: number): void {
-  const { i32, u16 } = cpu;
+  const { i32 } = cpu;
   const ext = source === SOURCE_SOFTWARE ? 0 : 1;
   if (vector * 16 + 15 > i32[(S_IDTR + 8) >> 2] >>> 0) raise(VECTOR_GP, idtError(vector, source));
   const gateSum = (i32[S_IDTR >> 2] >>> 0) + vector * 16;
   const gate = gateSum | 0;
   const gateHigh = (i32[(S_IDTR + 4) >> 2] + (gateSum > 0xffffffff ? 1 : 0)) | 0;
-  const low = cpu.mmu.readSystem(gate, gateHigh, 4) | 0;
-  const high = cpu.mmu.readSystem((gate + 4) | 0, gateHigh, 4) | 0;
-  const upper = cpu.mmu.readSystem((gate + 8) | 0, gateHigh, 4) | 0;
+  readGate(cpu, gate, gateHigh);
+  const { low, high, upper } = gateWords;
   const type = (high >> 8) & 0x1f;
   if (type !== GATE_INT32 && type !== GATE_TRAP32) raise(VECTOR_GP, idtError(vector, source));
   const cpl = currentPrivilegeLevel(cpu);
@@ -309,14 +365,7 @@ function deliverLong(cpu: Cpu, vector: number, errorCode: number, source: number
     pointerHigh = innerStack.high;
   }
   if (upper !== (upper << 16) >> 16) raise(VECTOR_GP, ext);
-  const ss = segmentOffset(SEG_SS);
-  stack.other(cpu, 0, 8, pointerLow & ~15, pointerHigh);
-  stack.push(8, u16[(ss + SEGMENT_SELECTOR) >> 1]);
-  stack.push(8, i32[RSP >> 2], i32[(RSP + 4) >> 2]);
-  stack.push(8, flagsImage(cpu, vector, source));
-  stack.push(8, u16[(segmentOffset(SEG_CS) + SEGMENT_SELECTOR) >> 1]);
-  stack.push(8, i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2]);
-  if (errorCode !== NO_ERROR_CODE) stack.push(8, errorCode);
+  pushLongFrame(cpu, pointerLow & ~15, pointerHigh, flagsImage(cpu, vector, source), errorCode);
   if (changed) loadNullStack(cpu, newCpl);
   stack.commit();
   const offset = (low & 0xffff) | (high & 0xffff0000);

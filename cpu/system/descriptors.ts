@@ -2,6 +2,8 @@
 import type { Cpu } from '../cpu.ts';
 import { SEG_CS, SEG_SS } from '../decode/insn.ts';
 import { raise, VECTOR_GP, VECTOR_NP, VECTOR_SS, VECTOR_TS } from '../fault.ts';
+import { MISS } from '../mmu/mmu.ts';
+import { ACCESS_READ } from '../mmu/walk.ts';
 import { MODE_PROTECTED } from '../mode.ts';
 import {
   S_EFER,
@@ -60,6 +62,12 @@ export function readDescriptor(cpu: Cpu, selector: number, vector = VECTOR_GP): 
 /** As {@link readDescriptor}. @returns false when the selector is outside its table. */
 export function tryReadDescriptor(cpu: Cpu, selector: number): boolean {
   if (!locate(cpu, selector, 8)) return false;
+  const at = cpu.mmu.span(descriptor.address, descriptor.addressHigh, 8, ACCESS_READ);
+  if (at !== MISS) {
+    descriptor.low = cpu.i32[at >>> 2];
+    descriptor.high = cpu.i32[(at >>> 2) + 1];
+    return true;
+  }
   descriptor.low = cpu.mmu.readSystem(descriptor.address, descriptor.addressHigh, 4) | 0;
   descriptor.high = cpu.mmu.readSystem((descriptor.address + 4) | 0, descriptor.addressHigh, 4) | 0;
   return true;

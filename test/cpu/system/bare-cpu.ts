@@ -2,7 +2,7 @@
  * A CPU alone with its RAM, for tests of system behaviour: brought into a mode with tables of its own, it runs pieces of
  * machine code until HLT. Every exception handler is a HLT at an address that tells its vector.
  */
-import { Cpu, type CpuEnvironment, STOP_HALT } from '../../../cpu/cpu.ts';
+import { Cpu, type CpuEnvironment, type CpuOptions, STOP_HALT } from '../../../cpu/cpu.ts';
 import { setRflags } from '../../../cpu/helpers/flags.ts';
 import {
   gprOffset,
@@ -42,8 +42,8 @@ export const IDT = 0x2000;
 export const HANDLERS = 0x3000;
 export const TSS = 0x4000;
 export const PML4 = 0x10000;
-const PDPT = 0x11000;
-const PD = 0x12000;
+export const PDPT = 0x11000;
+export const PD = 0x12000;
 /** Page table of the first 2 MiB. */
 export const PT = 0x13000;
 export const CODE = 0x20000;
@@ -99,9 +99,9 @@ export class BareCpu {
   readonly tsc = { low: 0, high: 0, read() {} };
   private wide = 8;
 
-  constructor(environment: Partial<CpuEnvironment> = {}) {
+  constructor(environment: Partial<CpuEnvironment> = {}, options: Partial<CpuOptions> = {}) {
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core: testCore() },
+      { ramSize: RAM_SIZE, core: testCore(), ...options },
       {
         ports: {
           read: (_, size) => (size === 4 ? this.portValue : this.portValue & (size === 2 ? 0xffff : 0xff)) >>> 0,

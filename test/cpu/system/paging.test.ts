@@ -12,7 +12,7 @@ import {
   walked,
 } from '../../../cpu/mmu/walk.ts';
 import { RAM_BASE, S_CR0, S_CR3, S_CR4, S_EFER, S_RAM_SIZE, S_RFLAGS } from '../../../cpu/state.ts';
-import { BareCpu, CODE, DATA, PT, RAX, RBX } from './bare-cpu.ts';
+import { BareCpu, CODE, DATA, PD, PT, RAX, RBX } from './bare-cpu.ts';
 
 const P = 1;
 const W = 2;
@@ -245,7 +245,6 @@ describe('the TLB', () => {
 
   test('INVLPG of a large page drops all its parts', () => {
     const bare = new BareCpu().long();
-    const PD = 0x12000;
     // Linear 4…6 MiB: first its own frame, then that of 2…4 MiB.
     for (const [at, value] of [
       [0x400000, 1],
