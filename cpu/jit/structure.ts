@@ -97,7 +97,9 @@ function divertIrreducible(order: BasicBlock[]): boolean {
     for (let i = 0; i < block.successors.length; i++) {
       const successor = block.successors[i];
       if (successor !== undefined && successor.order <= block.order && !dominates(successor, block)) {
-        const outermost = entry.end === END_SWITCH && successor.context === entry.context;
+        // A switch has no address of its own that the outermost one could tell it by.
+        const known = successor.end !== END_SWITCH && successor.context === entry.context;
+        const outermost = entry.end === END_SWITCH && known;
         if (outermost) addArm(entry, successor);
         block.successors[i] = outermost ? entry : undefined;
         found = true;
