@@ -20,6 +20,11 @@ export const S_CODE_PAGE_SIZES = 0x6c;
 /** Physical addresses of the paging-structure entries that a walk has passed, a u32 for each level. */
 export const S_WALK = 0x58;
 
+/** i32: size of the largest page that the TLBs hold parts of. Behind: a set of large pages with parts there (mmu.ts). */
+export const S_TLB_LARGEST = 0x70;
+export const S_TLB_LARGE = 0xa0;
+export const TLB_LARGE_BITS = 256;
+
 /** i32: regions or mappings were invalidated; a region that called out leaves. */
 export const S_STALE = 0x94;
 

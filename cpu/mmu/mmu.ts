@@ -15,11 +15,15 @@ import {
   S_RAM_SIZE,
   S_SLOW_ADDRESS,
   S_SLOW_VALUE,
+  S_TLB_BASE,
+  S_TLB_LARGE,
+  S_TLB_LARGEST,
   S_TLB_STRICT,
   S_TLB_SUPERVISOR,
   S_TLB_USER,
   TLB_ADDEND,
   TLB_ENTRIES,
+  TLB_LARGE_BITS,
   TLB_READ,
   TLB_STRIDE,
   TLB_WRITE,
@@ -47,6 +51,13 @@ export const MISS = -1;
 /** Flag of the slow load's size argument: the same address will be stored to. */
 const FOR_WRITE = 0x100;
 
+/** Large pages are noted by their parts of this size, of which each has a bit by a hash of its address. */
+const LARGE_PART = 0x200000;
+
+function largePart(low: number, high: number): number {
+  return ((low >>> 21) + high * 37) & (TLB_LARGE_BITS - 1);
+}
+
 export class Mmu {
   readonly ramSize: number;
   readonly u8: Uint8Array;
@@ -61,10 +72,6 @@ export class Mmu {
   hits = 0;
   /** Where code was fetched from. */
   readonly code: CodePages;
-  /** Size of the largest page that the TLBs may hold parts of, and the addresses (doubles) that such pages lie between. */
-  private largestPage = PAGE_SIZE;
-  private largeLow = Number.POSITIVE_INFINITY;
-  private largeEnd = 0;
   /** The fault that made the last slow access fail. */
   readonly fault = new GuestFault();
 
@@ -75,22 +82,23 @@ export class Mmu {
     this.ramSize = ramSize;
     this.mmio = mmio;
     this.i32[S_RAM_SIZE >> 2] = ramSize;
+    this.i32[S_TLB_LARGEST >> 2] = PAGE_SIZE;
     this.i32.fill(-1, S_TLB_STRICT >> 2, (S_TLB_STRICT + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
   /** Empties both TLBs. */
   flush(): void {
-    this.largestPage = PAGE_SIZE;
-    this.largeLow = Number.POSITIVE_INFINITY;
-    this.largeEnd = 0;
+    this.i32[S_TLB_LARGEST >> 2] = PAGE_SIZE;
+    this.i32.fill(0, S_TLB_LARGE >> 2, (S_TLB_LARGE >> 2) + TLB_LARGE_BITS / 32);
     this.i32.fill(-1, S_TLB_SUPERVISOR >> 2, (S_TLB_USER + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
   /** Drops the entries of one page (INVLPG), in both TLBs: of a large page all that were made from it. */
   flushPage(low: number, high: number): void {
-    const { i32, largestPage } = this;
-    const address = (high >>> 0) * 2 ** 32 + (low >>> 0);
-    if (address < this.largeLow || address >= this.largeEnd) {
+    const { i32 } = this;
+    const largestPage = i32[S_TLB_LARGEST >> 2];
+    const part = largePart(low, high);
+    if (!(i32[(S_TLB_LARGE >> 2) + (part >>> 5)] & (1 << (part & 31)))) {
       const entry = ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
       i32.fill(-1, (S_TLB_SUPERVISOR + entry) >> 2, (S_TLB_SUPERVISOR + entry + TLB_STRIDE) >> 2);
       i32.fill(-1, (S_TLB_USER + entry) >> 2, (S_TLB_USER + entry + TLB_STRIDE) >> 2);
@@ -179,10 +187,46 @@ export class Mmu {
 
   /** Notes that a part of a large page is in a TLB. */
   private noteLarge(low: number, high: number, size: number): void {
-    if (size > this.largestPage) this.largestPage = size;
-    const start = (high >>> 0) * 2 ** 32 + ((low & -size) >>> 0);
-    if (start < this.largeLow) this.largeLow = start;
-    if (start + size > this.largeEnd) this.largeEnd = start + size;
+    const { i32 } = this;
+    if (size > i32[S_TLB_LARGEST >> 2]) i32[S_TLB_LARGEST >> 2] = size;
+    for (let distance = 0; distance < size; distance += LARGE_PART) {
+      const part = largePart((low & -size) + distance, high);
+      i32[(S_TLB_LARGE >> 2) + (part >>> 5)] |= 1 << (part & 31);
+    }
+  }
+
+  /**
+   * The slow path where nothing is amiss but that the TLB lacks the page: the access lies in one page of RAM, and the
+   * guest may make it. Generated code tries this first. @returns whether the value is loaded
+   */
+  loadPlain(sizeAndFlags: number): boolean {
+    const { u8 } = this;
+    const size = sizeAndFlags & 0xff;
+    const address = this.plainAddress(size, sizeAndFlags & FOR_WRITE ? ACCESS_WRITE : ACCESS_READ);
+    if (address === MISS) return false;
+    u8.copyWithin(S_SLOW_VALUE, RAM_BASE + address, RAM_BASE + address + size);
+    return true;
+  }
+
+  /** As {@link loadPlain} for a store, to a page without code. */
+  storePlain(size: number): boolean {
+    const { u8 } = this;
+    const address = this.plainAddress(size, ACCESS_WRITE);
+    if (address === MISS || u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) return false;
+    u8.copyWithin(RAM_BASE + address, S_SLOW_VALUE, S_SLOW_VALUE + size);
+    return true;
+  }
+
+  /** Physical address of the access in the mailbox, whose page enters the TLB; MISS: it is not plain. */
+  private plainAddress(size: number, access: number): number {
+    const { i32, user } = this;
+    const low = i32[S_SLOW_ADDRESS >> 2];
+    const high = i32[(S_SLOW_ADDRESS + 4) >> 2];
+    if (i32[S_TLB_BASE >> 2] === S_TLB_STRICT || (low & (PAGE_SIZE - 1)) > PAGE_SIZE - size) return MISS;
+    const address = this.resolve(low, high, access | user);
+    if (address === FAULTED || address === NOT_RAM) return MISS;
+    this.fill(low, high, address, user);
+    return address;
   }
 
   /** Slow path of a load: S_SLOW_ADDRESS → S_SLOW_VALUE. @returns nonzero when the guest faulted (see `fault`). */

@@ -83,12 +83,22 @@ function byKind(
     : { type: TYPE_REGION, body: body.written(), exportAs };
 }
 
-function slowPath(target: number): CoreFunction {
+/** @param plain a function that may do it all (Mmu.loadPlain, storePlain); otherwise `target` does */
+function slowPath(target: number, plain: number | undefined): CoreFunction {
   const out = new wasm.Encoder();
   out.u32(0);
   out.i32Const(0);
   out.localGet(0);
   out.storeSized(state.S_SLOW_ADDRESS, 8);
+  if (plain !== undefined) {
+    out.localGet(1);
+    out.call(plain);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.i32Const(0);
+    out.byte(wasm.RETURN);
+    out.byte(wasm.END);
+  }
   out.localGet(1);
   out.call(target);
   out.byte(wasm.END);
@@ -112,8 +122,8 @@ const FOR_REGIONS = [
   forward(IMPORT_PORT_OUT, TYPE_PORT_OUT, 'portOut'),
 ];
 
-/** In the order of the FUNCTION_* indices. */
-export function coreFunctions(): CoreFunction[] {
+/** In the order of the FUNCTION_* indices. `plain`: what `slowPath` may try first. */
+export function coreFunctions(plain?: { load: number; store: number }): CoreFunction[] {
   const conditions = Array.from({ length: 8 }, (_, test) =>
     byKind((ir, kind, a, b, result) => {
       const tracker = new FlagTracker(ir);
@@ -122,5 +132,11 @@ export function coreFunctions(): CoreFunction[] {
     }),
   );
   const flags = byKind((ir, kind, a, b, result) => flagBits(ir, kind, a, b, result, FLAGS_ALL), 'flags');
-  return [slowPath(IMPORT_SLOW_LOAD), slowPath(IMPORT_SLOW_STORE), ...conditions, flags, ...FOR_REGIONS];
+  return [
+    slowPath(IMPORT_SLOW_LOAD, plain?.load),
+    slowPath(IMPORT_SLOW_STORE, plain?.store),
+    ...conditions,
+    flags,
+    ...FOR_REGIONS,
+  ];
 }

@@ -235,8 +235,8 @@ function shapeHandlers(): CoreFunction[] {
 }
 
 /**
- * What finds and decodes blocks, compiled from the sources in the directory `sources` (cpu/). Its functions stand behind
- * the others; the first is BlockCache.atRip.
+ * What finds and decodes blocks, and fills the TLB, compiled from the sources in the directory `sources` (cpu/). Its
+ * functions stand behind the others; the first is BlockCache.atRip.
  */
 function frontEnd(sources: string, firstFunction: number) {
   const types = [...CORE_TYPES];
@@ -256,9 +256,11 @@ function frontEnd(sources: string, firstFunction: number) {
     outside: ['RecordWriter.segmentChecks'],
   });
   compiler.root(join(sources, 'blocks.ts'), 'BlockCache', 'atRip');
+  const mmu = join(sources, 'mmu', 'mmu.ts');
+  const plain = { load: compiler.root(mmu, 'Mmu', 'loadPlain'), store: compiler.root(mmu, 'Mmu', 'storePlain') };
   const [first, ...others] = compiler.functions();
   const functions: CoreFunction[] = [{ ...first, exportAs: 'atRip' }, ...others];
-  return { types, functions, globals: compiler.globalCount, data: compiler.data() };
+  return { types, functions, plain, globals: compiler.globalCount, data: compiler.data() };
 }
 
 function isI32({ parameters, results }: wasm.FunctionType): boolean {
@@ -282,7 +284,7 @@ export function coreModule(sources?: string): wasm.ModuleParts {
     elements: handlers.map((_, handler) => FIRST_HANDLER_FUNCTION + handler),
     ...(front && { globals: front.globals, data: front.data }),
     functions: [
-      ...coreFunctions(),
+      ...coreFunctions(front?.plain),
       { type: TYPE_REGION, body: lookupBody(front && atRip) },
       recordFunction(helper),
       recordFunction(fault),
