@@ -73,6 +73,7 @@ const LEAST_WINDOW = 1 << 20;
 const REACHES: readonly Reach[] = [
   { instructions: 300, depth: 2, closed: true, warm: 1 / 4 },
   { instructions: 500, depth: 3, closed: true, warm: 1 / 16 },
+  { instructions: 800, depth: 4, closed: false, warm: 1 / 16 },
 ];
 /** Most entries that a region gets because they became hot by themselves. */
 const MOST_ENTRIES = 12;
