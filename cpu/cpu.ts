@@ -259,19 +259,20 @@ export class Cpu {
    */
   remapped(): boolean {
     this.mmu.flush();
-    return this.forgetCodeIf(!this.mmu.codeIsMapped());
+    const windowMoved = this.regions?.remapped() ?? false;
+    return this.forgetCodeIf(!this.mmu.codeIsMapped() || windowMoved);
   }
 
   /** The guest has the translation of one page forgotten (INVLPG). @returns as `remapped` */
   pageRemapped(low: number, high: number): boolean {
     this.mmu.flushPage(low, high);
-    return this.forgetCodeIf(this.mmu.code.has(low, high));
+    const windowMoved = this.regions?.pageRemapped() ?? false;
+    return this.forgetCodeIf(this.mmu.code.has(low, high) || windowMoved);
   }
 
   /** Empties the jump cache if code has moved, or else the window that regions were made for. @returns whether it did */
   private forgetCodeIf(moved: boolean): boolean {
-    const windowMoved = this.regions?.remapped() ?? false;
-    if (!moved && !windowMoved) return false;
+    if (!moved) return false;
     this.blocks.jumps.flush();
     this.mmu.code.clear();
     this.i32[S_STALE >> 2] = 1;

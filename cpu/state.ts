@@ -22,6 +22,8 @@ export const S_WALK = 0x58;
 
 /** i32: size of the largest page that the TLBs hold parts of. Behind: a set of large pages with parts there (mmu.ts). */
 export const S_TLB_LARGEST = 0x70;
+/** i32: nonzero when the TLB for user accesses has entries. */
+export const S_TLB_USER_USED = 0x74;
 export const S_TLB_LARGE = 0xa0;
 export const TLB_LARGE_BITS = 256;
 

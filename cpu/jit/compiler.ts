@@ -139,6 +139,13 @@ export class RegionCompiler {
     return true;
   }
 
+  /** The guest had the translation of one page flushed. @returns as `remapped` */
+  pageRemapped(): boolean {
+    if (this.windowIsOld || !this.windows.changed) return false;
+    this.windowIsOld = true;
+    return true;
+  }
+
   /** Looks for the window if need be; regions made for one that is gone are void. */
   private checkWindow(): void {
     if (!this.windowIsOld) return;

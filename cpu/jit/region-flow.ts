@@ -299,6 +299,22 @@ export abstract class RegionFlow extends RegionMemory {
   }
 
   protected sideExitIf(code: number): void {
+    this.markExit(code);
+    this.hints.push(this.out.length, UNLIKELY);
+    this.out.branch(wasm.BR_IF, this.depthOf(undefined, 'side'));
+  }
+
+  protected sideExitUnless(code: number, remedy: () => void): void {
+    this.markExit(code);
+    this.open(UNLIKELY);
+    remedy();
+    this.out.byte(op.I32_EQZ);
+    this.out.branch(wasm.BR_IF, this.depthOf(undefined, 'side'));
+    this.close();
+  }
+
+  /** Makes ready for a side exit from the instruction at hand. */
+  private markExit(code: number): void {
     const { out } = this;
     // The flags as of before the instruction.
     this.commitFlags();
@@ -310,8 +326,6 @@ export abstract class RegionFlow extends RegionMemory {
       out.localSet(AT);
       this.at = at;
     }
-    this.hints.push(out.length, UNLIKELY);
-    out.branch(wasm.BR_IF, this.depthOf(undefined, 'side'));
   }
 
   /** Goes on at RIP, the target of an indirect jump, if that is a target that was seen. */

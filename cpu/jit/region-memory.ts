@@ -6,9 +6,11 @@
  */
 import { EXIT_SIDE } from '../exits.ts';
 import * as op from '../ir/ops.ts';
+import { FOR_WRITE } from '../mmu/mmu.ts';
 import * as state from '../state.ts';
+import { TYPE_RUN } from '../wasm/core-types.ts';
 import { type AddressGroup, AddressGroups, ROOT_ABSOLUTE } from './address-groups.ts';
-import { ADDRESS, ENTRY, type LiftedBlock, RegionState } from './region-state.ts';
+import { ADDRESS, ENTRY, HELPER_FILL, type LiftedBlock, RegionState } from './region-state.ts';
 
 /** How memory is reached. */
 export interface AddressSpace {
@@ -25,6 +27,8 @@ export abstract class RegionMemory extends RegionState {
 
   /** With a condition on the stack: leaves the instruction at hand to the interpreter if it holds. */
   protected abstract sideExitIf(code: number): void;
+  /** The same, unless what `remedy` leaves on the stack is not zero. */
+  protected abstract sideExitUnless(code: number, remedy: () => void): void;
 
   /** Prepares the accesses of a block. */
   protected beginMemory(lifted: LiftedBlock): void {
@@ -177,7 +181,7 @@ export abstract class RegionMemory extends RegionState {
     out.byte(op.I32_ADD);
   }
 
-  /** Looks the address on the stack, also in ADDRESS, up in the TLB: leaves its entry in ENTRY. */
+  /** Looks the address on the stack, also in ADDRESS, up in the TLB, which may have to be filled: its entry is in ENTRY. */
   private probe(size: number, write: boolean): void {
     const { out } = this;
     out.i64Const(7, 0);
@@ -197,7 +201,13 @@ export abstract class RegionMemory extends RegionState {
     out.i64Const(-state.PAGE_SIZE, -1);
     out.byte(op.I64_AND);
     out.byte(op.I64_NE);
-    this.sideExitIf(EXIT_SIDE);
+    this.sideExitUnless(EXIT_SIDE, () => {
+      out.i32Const(0);
+      out.localGet(ADDRESS);
+      out.storeSized(state.S_SLOW_ADDRESS, 8);
+      out.i32Const(size | (write ? FOR_WRITE : 0));
+      this.callHelper(HELPER_FILL, TYPE_RUN);
+    });
   }
 
   // --- pieces of memory -----------------------------------------------------------------------------------------------

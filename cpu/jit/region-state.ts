@@ -15,9 +15,10 @@ export const HELPER_STEP = 0;
 export const HELPER_FLAGS = 1;
 export const HELPER_PORT_IN = 2;
 export const HELPER_PORT_OUT = 3;
+export const HELPER_FILL = 4;
 export const HELPER_TABLE_SIZE = 8;
 /** The core's exports that they are. */
-export const REGION_HELPERS = ['step', 'flags', 'portIn', 'portOut'] as const;
+export const REGION_HELPERS = ['step', 'flags', 'portIn', 'portOut', 'fill'] as const;
 
 /** IR of one block: a range of nodes, with the start of each instruction. */
 export interface LiftedBlock {

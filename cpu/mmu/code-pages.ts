@@ -83,9 +83,12 @@ export class CodePages {
   areMapped(translate: (low: number, high: number, isUser: boolean) => number): boolean {
     const { i32 } = this;
     if (this.isFull) return false;
-    for (let entry = TABLE; entry < END; entry += WORDS) {
+    let left = i32[S_CODE_PAGE_COUNT >> 2];
+    for (let entry = TABLE; left > 0; entry += WORDS) {
       const key = i32[entry];
-      if (key === 0 || key & (3 << KEY_SIZE_SHIFT)) continue;
+      if (key === 0) continue;
+      left--;
+      if (key & (3 << KEY_SIZE_SHIFT)) continue;
       if (translate(key & -PAGE_SIZE, i32[entry + 1], (key & KEY_USER) !== 0) !== i32[entry + 2] >>> 0) return false;
     }
     return true;

@@ -64,6 +64,8 @@ export class DirectWindows {
   private readonly mmu: Mmu;
   /** The last one used stands first. */
   private spaces: Space[] = [];
+  /** The one that was active when the registers were last looked at; undefined: it is not known. */
+  private active: Space | undefined;
   /** Page → how many spaces have tables in it. */
   private readonly tables = new Map<number, number>();
 
@@ -73,9 +75,13 @@ export class DirectWindows {
 
   /** The window of the active address space if it is known; undefined: `find` must look. */
   get known(): DirectWindow | undefined {
-    const { spaces } = this;
-    for (let i = 0; i < spaces.length; i++) if (this.isActive(spaces[i])) return spaces[i].window;
-    return undefined;
+    this.active = this.spaces.find((space) => this.isActive(space));
+    return this.active?.window;
+  }
+
+  /** Have tables of the address space in use changed, while the registers stayed the same? */
+  get changed(): boolean {
+    return this.active === undefined;
   }
 
   private isActive(space: Space): boolean {
@@ -92,6 +98,7 @@ export class DirectWindows {
     const at = this.spaces.findIndex((space) => this.isActive(space));
     const [space] = at < 0 ? [this.search(last)] : this.spaces.splice(at, 1);
     this.spaces.unshift(space);
+    this.active = space;
     if (this.spaces.length > MOST_SPACES) this.release(this.spaces.pop()!);
     return space.window;
   }
@@ -133,6 +140,7 @@ export class DirectWindows {
   }
 
   private release(space: Space): void {
+    if (space === this.active) this.active = undefined;
     for (const page of space.tables) {
       const count = this.tables.get(page)! - 1;
       if (count > 0) this.tables.set(page, count);

@@ -5,7 +5,7 @@
  * A TLB entry allows writes only to pages without translated code (page flags), so that self-modifying stores come here.
  */
 import type { AccessSize, BusDevice } from '../../devices/bus.ts';
-import { GuestFault, raise, VECTOR_AC } from '../fault.ts';
+import { GuestFault, raise, VECTOR_AC, VECTOR_GP } from '../fault.ts';
 import { privilegeLevel } from '../mode.ts';
 import {
   PAGE_SIZE,
@@ -21,6 +21,7 @@ import {
   S_TLB_STRICT,
   S_TLB_SUPERVISOR,
   S_TLB_USER,
+  S_TLB_USER_USED,
   TLB_ADDEND,
   TLB_ENTRIES,
   TLB_LARGE_BITS,
@@ -48,8 +49,8 @@ export const FAULTED = -2;
 /** Instead of an offset in the memory. */
 export const MISS = -1;
 
-/** Flag of the slow load's size argument: the same address will be stored to. */
-const FOR_WRITE = 0x100;
+/** Flag of a size argument: the same address will be stored to. */
+export const FOR_WRITE = 0x100;
 
 /** Large pages are noted by their parts of this size, of which each has a bit by a hash of its address. */
 const LARGE_PART = 0x200000;
@@ -82,15 +83,20 @@ export class Mmu {
     this.ramSize = ramSize;
     this.mmio = mmio;
     this.i32[S_RAM_SIZE >> 2] = ramSize;
-    this.i32[S_TLB_LARGEST >> 2] = PAGE_SIZE;
+    this.i32[S_TLB_USER_USED >> 2] = 1;
+    this.flush();
     this.i32.fill(-1, S_TLB_STRICT >> 2, (S_TLB_STRICT + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
   /** Empties both TLBs. */
   flush(): void {
-    this.i32[S_TLB_LARGEST >> 2] = PAGE_SIZE;
-    this.i32.fill(0, S_TLB_LARGE >> 2, (S_TLB_LARGE >> 2) + TLB_LARGE_BITS / 32);
-    this.i32.fill(-1, S_TLB_SUPERVISOR >> 2, (S_TLB_USER + TLB_ENTRIES * TLB_STRIDE) >> 2);
+    const { i32 } = this;
+    i32[S_TLB_LARGEST >> 2] = PAGE_SIZE;
+    i32.fill(0, S_TLB_LARGE >> 2, (S_TLB_LARGE >> 2) + TLB_LARGE_BITS / 32);
+    i32.fill(-1, S_TLB_SUPERVISOR >> 2, (S_TLB_SUPERVISOR + TLB_ENTRIES * TLB_STRIDE) >> 2);
+    if (i32[S_TLB_USER_USED >> 2] === 0) return;
+    i32[S_TLB_USER_USED >> 2] = 0;
+    i32.fill(-1, S_TLB_USER >> 2, (S_TLB_USER + TLB_ENTRIES * TLB_STRIDE) >> 2);
   }
 
   /** Drops the entries of one page (INVLPG), in both TLBs: of a large page all that were made from it. */
@@ -146,8 +152,7 @@ export class Mmu {
     const tag = (entry + (access & ACCESS_WRITE ? TLB_WRITE : TLB_READ)) >> 2;
     if (i32[tag] === (low & -PAGE_SIZE) && i32[tag + 1] === high) return (low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0;
     const address = this.resolve(low, high, access);
-    if (address === FAULTED) raiseWalked();
-    if (address !== NOT_RAM) this.fill(low, high, address, user);
+    if (address >= 0) this.enter(low, high, address, user);
     return address;
   }
 
@@ -171,11 +176,12 @@ export class Mmu {
   }
 
   /** Enters the page of the last walk into the TLB of this privilege. */
-  private fill(low: number, high: number, address: number, user: number): void {
+  private enter(low: number, high: number, address: number, user: number): void {
     if (walked.guarded) return;
     const { i32 } = this;
     const entry = (user !== 0 ? S_TLB_USER : S_TLB_SUPERVISOR) + ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
     const page = low & -PAGE_SIZE;
+    if (user !== 0) i32[S_TLB_USER_USED >> 2] = 1;
     if (walked.pageSize > PAGE_SIZE) this.noteLarge(low, high, walked.pageSize);
     i32[(entry + TLB_READ) >> 2] = page;
     i32[(entry + TLB_READ + 4) >> 2] = high;
@@ -217,6 +223,14 @@ export class Mmu {
     return true;
   }
 
+  /** Has the TLB know the page of the access in the mailbox, for a region. @returns whether the TLB now allows it */
+  fill(sizeAndFlags: number): boolean {
+    const { u8 } = this;
+    const write = (sizeAndFlags & FOR_WRITE) !== 0;
+    const address = this.plainAddress(sizeAndFlags & 0xff, write ? ACCESS_WRITE : ACCESS_READ);
+    return address !== MISS && !walked.guarded && !(write && u8[S_PAGE_FLAGS + (address >>> 12)] !== 0);
+  }
+
   /** Physical address of the access in the mailbox, whose page enters the TLB; MISS: it is not plain. */
   private plainAddress(size: number, access: number): number {
     const { i32, user } = this;
@@ -225,7 +239,7 @@ export class Mmu {
     if (i32[S_TLB_BASE >> 2] === S_TLB_STRICT || (low & (PAGE_SIZE - 1)) > PAGE_SIZE - size) return MISS;
     const address = this.resolve(low, high, access | user);
     if (address === FAULTED || address === NOT_RAM) return MISS;
-    this.fill(low, high, address, user);
+    this.enter(low, high, address, user);
     return address;
   }
 
@@ -237,7 +251,7 @@ export class Mmu {
       const low = this.i32[S_SLOW_ADDRESS >> 2];
       const high = this.i32[(S_SLOW_ADDRESS + 4) >> 2];
       this.checkAlignment(low, high, size);
-      this.loadTo(S_SLOW_VALUE, low, high, size, access);
+      if (!this.loadTo(S_SLOW_VALUE, low, high, size, access)) return this.walkFaulted();
       this.watch(low, high, size, false);
       return 0;
     } catch (error) {
@@ -252,7 +266,7 @@ export class Mmu {
       const low = this.i32[S_SLOW_ADDRESS >> 2];
       const high = this.i32[(S_SLOW_ADDRESS + 4) >> 2];
       this.checkAlignment(low, high, size);
-      this.storeFrom(S_SLOW_VALUE, low, high, size, access);
+      if (!this.storeFrom(S_SLOW_VALUE, low, high, size, access)) return this.walkFaulted();
       this.watch(low, high, size, true);
       return 0;
     } catch (error) {
@@ -281,48 +295,65 @@ export class Mmu {
     return 1;
   }
 
+  /** Notes the fault of the last walk, without a throw. */
+  private walkFaulted(): number {
+    this.fault.vector = walked.vector;
+    this.fault.errorCode = walked.errorCode;
+    this.fault.notCanonical = walked.vector === VECTOR_GP;
+    this.fault.addressLow = walked.low;
+    this.fault.addressHigh = walked.high;
+    return 1;
+  }
+
   /** @throws GuestFault when the access is not allowed */
   private mayAccess(low: number, high: number, access: number): void {
     if (!walk(this, low, high, access)) raiseWalked();
   }
 
-  /** Copies `size` bytes from a linear address to offset `to` of the memory. */
-  private loadTo(to: number, low: number, high: number, size: number, access: number): void {
+  /** Copies `size` bytes from a linear address to offset `to` of the memory. @returns false when the walk faulted */
+  private loadTo(to: number, low: number, high: number, size: number, access: number): boolean {
     const room = PAGE_SIZE - (low & (PAGE_SIZE - 1));
     if (size > room) {
       // Both pages must be readable before anything counts; a load has no effect, so in order is enough.
-      this.loadTo(to, low, high, room, access);
       const next = (low + room) | 0;
-      this.loadTo(to + room, next, next === 0 ? (high + 1) | 0 : high, size - room, access);
-      return;
+      return (
+        this.loadTo(to, low, high, room, access) &&
+        this.loadTo(to + room, next, next === 0 ? (high + 1) | 0 : high, size - room, access)
+      );
     }
     const address = this.find(low, high, access);
-    if (address < 0) this.loadMmio(to, walked.low >>> 0, walked.high, size);
+    if (address === FAULTED) return false;
+    if (address === NOT_RAM) this.loadMmio(to, walked.low >>> 0, walked.high, size);
     else {
       const from = RAM_BASE + address;
       for (let i = 0; i < size; i++) this.u8[to + i] = this.u8[from + i];
     }
+    return true;
   }
 
-  private storeFrom(from: number, low: number, high: number, size: number, access: number): void {
+  /** Copies from there to a linear address. @returns as `loadTo`; then nothing is stored */
+  private storeFrom(from: number, low: number, high: number, size: number, access: number): boolean {
     const room = PAGE_SIZE - (low & (PAGE_SIZE - 1));
     if (size > room) {
       const next = (low + room) | 0;
       const nextHigh = next === 0 ? (high + 1) | 0 : high;
       // The second page first asks for permission: a fault there must leave the first one unwritten.
-      this.mayAccess(low, high, access);
-      this.mayAccess(next, nextHigh, access);
-      this.storeFrom(from, low, high, room, access);
-      this.storeFrom(from + room, next, nextHigh, size - room, access);
-      return;
+      return (
+        walk(this, low, high, access) &&
+        walk(this, next, nextHigh, access) &&
+        this.storeFrom(from, low, high, room, access) &&
+        this.storeFrom(from + room, next, nextHigh, size - room, access)
+      );
     }
     const address = this.find(low, high, access);
-    if (address < 0) this.storeMmio(from, walked.low >>> 0, walked.high, size);
+    if (address === FAULTED) return false;
+    if (address === NOT_RAM) this.storeMmio(from, walked.low >>> 0, walked.high, size);
     else {
       const to = RAM_BASE + address;
       for (let i = 0; i < size; i++) this.u8[to + i] = this.u8[from + i];
       if (this.u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) this.onCodeWrite(address, size);
     }
+    return true;
   }
 
   /** Device memory: pieces of 4, 2 or 1 bytes in ascending order. */
@@ -352,7 +383,7 @@ export class Mmu {
   /** Loads `size` (1, 2, 4) bytes, unsigned. */
   read(low: number, high: number, size: AccessSize): number {
     this.checkAlignment(low, high, size);
-    this.loadTo(this.scratch, low, high, size, ACCESS_READ | this.user);
+    if (!this.loadTo(this.scratch, low, high, size, ACCESS_READ | this.user)) raiseWalked();
     this.watch(low, high, size, false);
     return this.scratchValue(size);
   }
@@ -363,7 +394,7 @@ export class Mmu {
       const at = this.hit(low, high, size, ACCESS_READ);
       if (at !== MISS) return this.i32[at >>> 2] >>> 0;
     }
-    this.loadTo(this.scratch, low, high, size, ACCESS_READ | ACCESS_IMPLICIT);
+    if (!this.loadTo(this.scratch, low, high, size, ACCESS_READ | ACCESS_IMPLICIT)) raiseWalked();
     return this.scratchValue(size);
   }
 
@@ -376,13 +407,13 @@ export class Mmu {
   write(low: number, high: number, size: AccessSize, value: number): void {
     this.checkAlignment(low, high, size);
     this.i32[this.scratch >> 2] = value;
-    this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | this.user);
+    if (!this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | this.user)) raiseWalked();
     this.watch(low, high, size, true);
   }
 
   writeSystem(low: number, high: number, size: AccessSize, value: number): void {
     this.i32[this.scratch >> 2] = value;
-    this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | ACCESS_IMPLICIT);
+    if (!this.storeFrom(this.scratch, low, high, size, ACCESS_WRITE | ACCESS_IMPLICIT)) raiseWalked();
   }
 
   /** Upper half of the value that {@link read64} returned the lower half of. */
@@ -397,7 +428,7 @@ export class Mmu {
       return this.i32[at >>> 2];
     }
     this.checkAlignment(low, high, 8);
-    this.loadTo(this.scratch, low, high, 8, access);
+    if (!this.loadTo(this.scratch, low, high, 8, access)) raiseWalked();
     this.watch(low, high, 8, false);
     this.upper = this.i32[(this.scratch + 4) >> 2];
     return this.i32[this.scratch >> 2];
@@ -415,18 +446,18 @@ export class Mmu {
     if (!system) this.checkAlignment(low, high, 8);
     this.i32[this.scratch >> 2] = valueLow;
     this.i32[(this.scratch + 4) >> 2] = valueHigh;
-    this.storeFrom(this.scratch, low, high, 8, access);
+    if (!this.storeFrom(this.scratch, low, high, 8, access)) raiseWalked();
     if (!system) this.watch(low, high, 8, true);
   }
 
   /** Copies `length` guest bytes to offset `to` of the memory (state block), or from there. */
   copyIn(to: number, low: number, high: number, length: number): void {
-    this.loadTo(to, low, high, length, ACCESS_READ | this.user);
+    if (!this.loadTo(to, low, high, length, ACCESS_READ | this.user)) raiseWalked();
     this.watch(low, high, length, false);
   }
 
   copyOut(from: number, low: number, high: number, length: number): void {
-    this.storeFrom(from, low, high, length, ACCESS_WRITE | this.user);
+    if (!this.storeFrom(from, low, high, length, ACCESS_WRITE | this.user)) raiseWalked();
     this.watch(low, high, length, true);
   }
 
@@ -446,7 +477,9 @@ export class Mmu {
    * Enters the TLB, so the permission is the same as generated code would find.
    */
   translate(low: number, high: number, write: boolean): number {
-    return this.find(low, high, (write ? ACCESS_WRITE : ACCESS_READ) | this.user);
+    const address = this.find(low, high, (write ? ACCESS_WRITE : ACCESS_READ) | this.user);
+    if (address === FAULTED) raiseWalked();
+    return address;
   }
 
   /** Physical address of a code byte, NOT_RAM or FAULTED. */

@@ -72,6 +72,26 @@ export function currentPrivilegeLevel(cpu: Cpu): number {
   return (cpu.i32[S_MODE >> 2] >> MODE_CPL_SHIFT) & 3;
 }
 
+const lastControl = { cr0: 0, cr4: 0, bits: MODE_SSE_UD };
+
+/** The bits of the mode word that follow from CR0 and CR4; these hardly ever change. */
+function controlBits(cr0: number, cr4: number): number {
+  if (cr0 === lastControl.cr0 && cr4 === lastControl.cr4) return lastControl.bits;
+  let bits = 0;
+  if (cr0 & CR0_PE) bits |= MODE_PROTECTED;
+  if (cr0 & (CR0_EM | CR0_TS)) bits |= MODE_NO_X87;
+  if (cr0 & CR0_EM) bits |= MODE_MMX_UD | MODE_SSE_UD;
+  if (!(cr4 & CR4_OSFXSR)) bits |= MODE_SSE_UD;
+  if (cr0 & CR0_TS) bits |= MODE_SSE_NM;
+  if ((cr0 & (CR0_MP | CR0_TS)) === (CR0_MP | CR0_TS)) bits |= MODE_WAIT_NM;
+  if (cr4 & CR4_OSXSAVE) bits |= MODE_OSXSAVE;
+  if (cr4 & CR4_FSGSBASE) bits |= MODE_FSGSBASE;
+  lastControl.cr0 = cr0;
+  lastControl.cr4 = cr4;
+  lastControl.bits = bits;
+  return bits;
+}
+
 /** Recomputes the mode word at privilege level `cpl`. Call after every change of its inputs. */
 export function updateMode(cpu: Cpu, cpl = currentPrivilegeLevel(cpu)): void {
   const { i32 } = cpu;
@@ -88,15 +108,8 @@ export function updateMode(cpu: Cpu, cpl = currentPrivilegeLevel(cpu)): void {
     for (let n = 0; n < 6; n++) if (i32[(segmentOffset(n) + SEGMENT_CHECKED) >> 2]) mode |= MODE_CHECKED;
   }
   mode |= cpl << MODE_CPL_SHIFT;
-  if (cr0 & CR0_PE) mode |= MODE_PROTECTED;
+  mode |= controlBits(cr0, cr4);
   if (long) mode |= MODE_LONG;
-  if (cr0 & (CR0_EM | CR0_TS)) mode |= MODE_NO_X87;
-  if (cr0 & CR0_EM) mode |= MODE_MMX_UD | MODE_SSE_UD;
-  if (!(cr4 & CR4_OSFXSR)) mode |= MODE_SSE_UD;
-  if (cr0 & CR0_TS) mode |= MODE_SSE_NM;
-  if ((cr0 & (CR0_MP | CR0_TS)) === (CR0_MP | CR0_TS)) mode |= MODE_WAIT_NM;
-  if (cr4 & CR4_OSXSAVE) mode |= MODE_OSXSAVE;
-  if (cr4 & CR4_FSGSBASE) mode |= MODE_FSGSBASE;
   if (!(cr0 & CR0_PE) || cpl <= ((rflags >> 12) & 3)) mode |= MODE_IOPL;
   if (rflags & 0x100) mode |= MODE_TRAP;
   cpu.mmu.watching = hasBreakpoints(i32);

@@ -122,8 +122,24 @@ const FOR_REGIONS = [
   forward(IMPORT_PORT_OUT, TYPE_PORT_OUT, 'portOut'),
 ];
 
-/** In the order of the FUNCTION_* indices. `plain`: what `slowPath` may try first. */
-export function coreFunctions(plain?: { load: number; store: number }): CoreFunction[] {
+/** Functions that do memory accesses where only the TLB lacks a page (Mmu.loadPlain, storePlain, fill). */
+interface Plain {
+  load: number;
+  store: number;
+  fill: number;
+}
+
+/** Without code that fills the TLB regions leave instead. */
+function cannotFill(): CoreFunction {
+  const out = new wasm.Encoder();
+  out.u32(0);
+  out.i32Const(0);
+  out.byte(wasm.END);
+  return { type: TYPE_RUN, body: out.written(), exportAs: 'fill' };
+}
+
+/** In the order of the FUNCTION_* indices. */
+export function coreFunctions(plain?: Plain): CoreFunction[] {
   const conditions = Array.from({ length: 8 }, (_, test) =>
     byKind((ir, kind, a, b, result) => {
       const tracker = new FlagTracker(ir);
@@ -138,5 +154,6 @@ export function coreFunctions(plain?: { load: number; store: number }): CoreFunc
     ...conditions,
     flags,
     ...FOR_REGIONS,
+    plain === undefined ? cannotFill() : forward(plain.fill, TYPE_RUN, 'fill'),
   ];
 }

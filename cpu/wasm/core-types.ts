@@ -55,15 +55,17 @@ export const FUNCTION_STEP = 17;
 /** The ports, for regions. */
 export const FUNCTION_PORT_IN = 18;
 export const FUNCTION_PORT_OUT = 19;
+/** fill(size and flags): has the TLB know the page of the access in the mailbox, for regions. */
+export const FUNCTION_FILL = 20;
 /** lookup(): runs what stands at RIP. */
-export const FUNCTION_LOOKUP = 20;
+export const FUNCTION_LOOKUP = 21;
 /** helper(op): has the record's helper execute it and goes on. */
-export const FUNCTION_HELPER = 21;
+export const FUNCTION_HELPER = 22;
 /** fault(op): leaves because the record's instruction faulted. */
-export const FUNCTION_FAULT = 22;
-export const FUNCTION_RUN = 23;
+export const FUNCTION_FAULT = 23;
+export const FUNCTION_RUN = 24;
 /** Handlers, in the order of their numbers; the table starts with them. */
-export const FIRST_HANDLER_FUNCTION = 24;
+export const FIRST_HANDLER_FUNCTION = 25;
 
 /** The table: handlers first, regions from here on. */
 export const FIRST_REGION = 4096;

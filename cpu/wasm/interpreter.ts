@@ -257,7 +257,11 @@ function frontEnd(sources: string, firstFunction: number) {
   });
   compiler.root(join(sources, 'blocks.ts'), 'BlockCache', 'atRip');
   const mmu = join(sources, 'mmu', 'mmu.ts');
-  const plain = { load: compiler.root(mmu, 'Mmu', 'loadPlain'), store: compiler.root(mmu, 'Mmu', 'storePlain') };
+  const plain = {
+    load: compiler.root(mmu, 'Mmu', 'loadPlain'),
+    store: compiler.root(mmu, 'Mmu', 'storePlain'),
+    fill: compiler.root(mmu, 'Mmu', 'fill'),
+  };
   const [first, ...others] = compiler.functions();
   const functions: CoreFunction[] = [{ ...first, exportAs: 'atRip' }, ...others];
   return { types, functions, plain, globals: compiler.globalCount, data: compiler.data() };
