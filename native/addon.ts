@@ -73,7 +73,8 @@ export interface Addon {
   // sandbox.c
 
   /**
-   * Confines the process, for good and with all its threads, to what a running machine needs.
+   * Confines the process, for good and with all its threads, to what a running machine needs. -EOPNOTSUPP where this
+   * Node's event loop has an io_uring.
    * @param needs SANDBOX_*
    * @param roots descriptors of the directories that are shared by 9P
    */

@@ -3,6 +3,7 @@
  * native/sandbox.c.
  */
 
+import { constants } from 'node:os';
 import { SANDBOX_CONNECT, SANDBOX_UNLINK, tryLoadAddon } from '../native/addon.ts';
 import { UserError } from './errors.ts';
 import type { MachineConfig } from './options/config.ts';
@@ -18,8 +19,19 @@ export function confine(config: MachineConfig, sharedRoots: readonly number[]): 
   const addon = tryLoadAddon();
   const error = addon ? -addon.sandbox(needsOf(config), Int32Array.from(sharedRoots)) : undefined;
   if (error !== 0 && config.sandbox === 'on') {
-    const reason = addon ? `the kernel refuses the seccomp filter (errno ${error})` : 'the native addon is missing';
-    throw new UserError(`-sandbox on: failed to install seccomp syscall filter: ${reason}`);
+    throw new UserError(`-sandbox on: failed to install seccomp syscall filter: ${reasonFor(error)}`);
+  }
+}
+
+/** @param error an errno; undefined: there is no addon */
+function reasonFor(error: number | undefined): string {
+  switch (error) {
+    case undefined:
+      return 'the native addon is missing';
+    case constants.errno.EOPNOTSUPP:
+      return `the event loop of Node ${process.version} uses io_uring, which no filter sees into: use Node 20`;
+    default:
+      return `the kernel refuses it (errno ${error})`;
   }
 }
 
