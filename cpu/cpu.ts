@@ -23,7 +23,7 @@ import { NO_ERROR_CODE, VECTOR_DB, VECTOR_UD } from './fault.ts';
 import { X87State } from './fpu/x87-state.ts';
 import { helperOf } from './helpers/all.ts';
 import { RFLAGS_RF, STATUS_FLAGS, setStatusFlags } from './helpers/flags.ts';
-import { RegionCompiler } from './jit/compiler.ts';
+import { type CompilerOptions, RegionCompiler } from './jit/compiler.ts';
 import { Mmu } from './mmu/mmu.ts';
 import { codeSize, isStepped, MODE_ONE, MODE_TRAP, MODE_WATCHED } from './mode.ts';
 import * as r from './record.ts';
@@ -86,7 +86,7 @@ export interface ApicRegisters {
   taskPriority: number;
 }
 
-export interface CpuOptions {
+export interface CpuOptions extends CompilerOptions {
   /** Guest RAM in bytes, a multiple of 4096. */
   ramSize: number;
   /** How generated code runs. */
@@ -95,9 +95,6 @@ export interface CpuOptions {
   hotThreshold?: number;
   /** See WARM_UP_MS; absent: no warm-up. */
   warmUp?: number;
-  /** Regions made at once, and bytes of their code that may be alive (RegionCompiler). */
-  batch?: number;
-  cacheSize?: number;
 }
 
 /** Executions after which translating a block pays (bench/RESULTS.md). */

@@ -80,6 +80,15 @@ const MOST_ENTRIES = 12;
 /** A region that was made anew so often stays as it is. */
 const GENERATIONS = 4;
 
+export interface CompilerOptions {
+  /** Regions made at once. */
+  batch?: number;
+  /** Bytes of regions' code that may be alive. */
+  cacheSize?: number;
+  /** Exits at a site before its region is made anew (ExitSites). */
+  patience?: number;
+}
+
 export interface JitCounters {
   regions: number;
   batches: number;
@@ -118,10 +127,10 @@ export class RegionCompiler {
   private window: DirectWindow = { low: 0, length: 0 };
   private windowIsOld = true;
 
-  constructor(mmu: Mmu, blocks: BlockCache, core: Core, options: { batch?: number; cacheSize?: number } = {}) {
+  constructor(mmu: Mmu, blocks: BlockCache, core: Core, options: CompilerOptions = {}) {
     this.batch = options.batch ?? BATCH;
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
-    this.sites = new ExitSites(mmu.i32);
+    this.sites = new ExitSites(mmu.i32, options.patience);
     this.windows = new DirectWindows(mmu);
     this.mmu = mmu;
     this.blocks = blocks;

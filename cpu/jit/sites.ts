@@ -13,7 +13,7 @@ import {
   SITE_TARGETS,
 } from '../state.ts';
 
-/** Exits at a site before its region is made anew; more with each time that did not help. */
+/** Exits at a site before its region is made anew, unless told otherwise; more with each time that did not help. */
 const PATIENCE = 50_000;
 const PATIENCE_GROWTH = 4;
 const PATIENCE_MOST = 1 << 24;
@@ -34,12 +34,14 @@ class SiteTable {
   private readonly first: number;
   private readonly end: number;
   private readonly stride: number;
+  private readonly patience: number;
 
-  constructor(i32: Int32Array, first: number, end: number, stride: number) {
+  constructor(i32: Int32Array, first: number, end: number, stride: number, patience: number) {
     this.i32 = i32;
     this.first = first;
     this.end = end;
     this.stride = stride;
+    this.patience = patience;
   }
 
   find(low: number): number {
@@ -52,7 +54,7 @@ class SiteTable {
     if (site === undefined) {
       const offset = this.first + this.sites.size * this.stride;
       if (offset + this.stride > this.end) return 0;
-      site = { offset, patience: PATIENCE };
+      site = { offset, patience: this.patience };
       this.sites.set(low, site);
     } else if (this.i32[site.offset >> 2] >= 0)
       site.patience = Math.min(site.patience * PATIENCE_GROWTH, PATIENCE_MOST);
@@ -71,10 +73,10 @@ export class ExitSites {
   private readonly indirectSites: SiteTable;
   private readonly coldSites: SiteTable;
 
-  constructor(i32: Int32Array) {
+  constructor(i32: Int32Array, patience = PATIENCE) {
     this.i32 = i32;
-    this.indirectSites = new SiteTable(i32, S_INDIRECT_SITES, S_COLD_SITES, INDIRECT_SITE_STRIDE);
-    this.coldSites = new SiteTable(i32, S_COLD_SITES, S_SITES_END, COLD_SITE_STRIDE);
+    this.indirectSites = new SiteTable(i32, S_INDIRECT_SITES, S_COLD_SITES, INDIRECT_SITE_STRIDE, patience);
+    this.coldSites = new SiteTable(i32, S_COLD_SITES, S_SITES_END, COLD_SITE_STRIDE, patience);
   }
 
   /** Site of the indirect jump at an address: offset in memory, or 0. */

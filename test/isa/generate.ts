@@ -123,7 +123,8 @@ export function undefinedForm(row: OpcodeRow, mode64: boolean, seed: number): Ge
   return { ...valid, name: `undefined ${valid.name}`, state, instructions, code };
 }
 
-function instruction(builder: CaseBuilder, row: OpcodeRow): Encoded | undefined {
+/** @returns an encoding of `row` for `builder`, undefined where chance found none that can be tested. */
+export function instruction(builder: CaseBuilder, row: OpcodeRow): Encoded | undefined {
   const encoded = encode(builder, row, prepare(builder, row));
   if (encoded === undefined || shiftsTooFar(builder, row, encoded) || leftOpen(builder, row, encoded)) return undefined;
   fillOperands(builder, row, encoded);
@@ -179,7 +180,7 @@ const NOT_IN_SEQUENCE = new Set(
 );
 
 /** The rows of which sequences are made, by the registers they work on. */
-function sequencePool(mode64: boolean): readonly (readonly [readonly OpcodeRow[], number])[] {
+export function sequencePool(mode64: boolean): readonly (readonly [readonly OpcodeRow[], number])[] {
   const usable = testable(mode64).filter(
     (row) =>
       implemented(row) &&
