@@ -12,7 +12,7 @@ export const RFLAGS_IOPL = 3 << 12;
 export const RFLAGS_NT = 1 << 14;
 export const RFLAGS_RF = 1 << 16;
 export const RFLAGS_VM = 1 << 17;
-const RFLAGS_AC = 1 << 18;
+export const RFLAGS_AC = 1 << 18;
 const RFLAGS_ID = 1 << 21;
 
 /** Sets all status flags to those of `bits`. */

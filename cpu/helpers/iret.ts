@@ -11,11 +11,14 @@ import { currentPrivilegeLevel, updateMode } from '../system/mode-word.ts';
 import { StackCursor } from '../system/stack.ts';
 import { switchTask, TASK_RETURN } from '../system/task-switch.ts';
 import { returnOffset, returnReal, returnTo, takeReturnCode } from './far.ts';
-import { RFLAGS_NT, RFLAGS_VM, restoreFlags } from './flags.ts';
+import { RFLAGS_AC, RFLAGS_IOPL, RFLAGS_NT, RFLAGS_TF, RFLAGS_VM, restoreFlags } from './flags.ts';
 import { low, nextRip, operandSize } from './operands.ts';
 import { defineHelpers } from './registry.ts';
 
 const stack = new StackCursor();
+/** What the mode word follows of RFLAGS. */
+const MODE_FLAGS = RFLAGS_TF | RFLAGS_IOPL | RFLAGS_AC;
+
 const outer = { low: 0, high: 0 };
 
 /** From a nested task to the one that its TSS links to. */
@@ -44,9 +47,11 @@ function longReturn(cpu: Cpu, frame: number, cpl: number): number {
 
 /** The end of an IRET in protected mode, `cpl` being the level that it left. */
 function flagsRestored(cpu: Cpu, flags: number, size: number, cpl: number): number {
+  const before = cpu.i32[S_RFLAGS >> 2];
   restoreFlags(cpu, flags, size, cpl, cpu.mmu.watching);
   cpu.nmiBlocked = false;
-  updateMode(cpu);
+  // The mode word was made with the new segments and the flags as they were before.
+  if ((before ^ cpu.i32[S_RFLAGS >> 2]) & MODE_FLAGS) updateMode(cpu);
   return cpu.jumped();
 }
 
