@@ -17,14 +17,14 @@ export interface Tier {
 export const INTERPRETER: Tier = { name: 'interpreter', form: 'wasm', every: 1, options: {} };
 export const TIERS: readonly Tier[] = [
   { name: 'wasm at once', form: 'wasm', every: 3, options: { hotThreshold: 1, batch: 1 } },
-  { name: 'wasm growing', form: 'wasm', every: 1, options: { hotThreshold: 20, batch: 4, patience: 3 } },
+  { name: 'wasm growing', form: 'wasm', every: 1, options: { hotThreshold: 8, batch: 4, patience: 3 } },
   {
     name: 'wasm evicting',
     form: 'wasm',
     every: 2,
     options: { hotThreshold: 3, batch: 2, patience: 3, cacheSize: 4000 },
   },
-  { name: 'js', form: 'js', every: 12, options: { hotThreshold: 1, batch: 1 } },
+  { name: 'js', form: 'js', every: 16, options: { hotThreshold: 1, batch: 1 } },
 ];
 
 export function machine({ form, options }: Tier, direct: boolean): FuzzMachine {

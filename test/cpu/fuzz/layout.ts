@@ -37,6 +37,11 @@ export const EXCLUDED = 0x90000;
 export const EXCLUDED_LENGTH = 0x2000;
 /** Frames that back the regions of test/isa/layout.ts, whose addresses random instructions use too. */
 export const ISA_FRAMES = 0x1a0000;
+/** Pages at the end of the direct window, whose mappings programs change. */
+export const LATE = 0x1d0000;
+export const LATE_PAGES = 4;
+/** Page-table entries with this bit stand for pages that the #PF handler makes present. */
+export const REPAIRABLE = 0x200;
 /** Pages that are missing at first; the #PF handler makes them present. The direct window ends here. */
 export const DEMAND = 0x1e0000;
 export const DEMAND_PAGES = 8;

@@ -39,7 +39,7 @@ const ERROR_CODES = [8, 10, 11, 12, 13, 14, 17];
 
 /** Instructions after which a program is given up. */
 const INSTRUCTION_LIMIT = 400_000;
-const BUDGETS = [80, 200, 1000, 20_000];
+const BUDGETS = [80, 120, 300, 2000];
 
 /** Frames swapped in pairs: no page lies at its own address. */
 const SWAP = at.PAGE;
@@ -131,10 +131,15 @@ export class FuzzMachine {
   private makeTables(): void {
     const map = (linear: number, physical: number, bits = PRESENT | WRITABLE) =>
       this.map(BigInt(linear), BigInt(physical) | bits);
-    for (let page = at.PAGE; page < at.ALIASES; page += at.PAGE) map(page, this.frame(page));
+    const repairable = PRESENT | WRITABLE | BigInt(at.REPAIRABLE);
+    for (let page = at.PAGE; page < at.ALIASES; page += at.PAGE) {
+      const isData = page >= at.DATA && page < at.DATA + at.DATA_LENGTH;
+      const isLate = page >= at.LATE && page < at.LATE + at.LATE_PAGES * at.PAGE;
+      map(page, this.frame(page), isData || isLate ? repairable : PRESENT | WRITABLE);
+    }
     for (let i = 0; i < at.DEMAND_PAGES; i++) {
       const page = at.DEMAND + i * at.PAGE;
-      map(page, page, i % 3 === 1 ? PRESENT | WRITABLE : (PRESENT | WRITABLE) & ~1n);
+      map(page, page, i % 3 === 1 ? repairable : repairable & ~1n);
     }
     for (const [i, page] of at.ALIASED.entries()) map(at.ALIASES + i * at.PAGE, this.frame(page));
     map(at.READ_ONLY, at.READ_ONLY, PRESENT);
@@ -182,6 +187,7 @@ export class FuzzMachine {
     this.put64(at.RESUME, BigInt(end));
     this.put64(at.FUEL, BigInt(program.fuel));
     this.put64(at.END_ADDRESS, BigInt(end));
+    this.cpu.ramWritten(0, at.RAM_SIZE);
     this.deviceHash = 0;
     this.interrupt = false;
     this.loadState(program);
@@ -281,7 +287,7 @@ const jump = (opcode: string, label: number): Item => {
 };
 
 /**
- * A fault is counted, its instruction skipped; the #PF of a page in DEMAND makes that present. After MOST_FAULTS, and
+ * A fault is counted, its instruction skipped; the #PF of a missing page that is REPAIRABLE makes that present. After MOST_FAULTS, and
  * when RIP is not in CODE (where RESUME then says how to go on), the program ends.
  */
 function handlers(): Uint8Array {
@@ -313,12 +319,12 @@ function handlers(): Uint8Array {
   code('f6 44 24 10 01'); // test byte [rsp + 16], 1: a violation
   items.push(jump('0f 85', SKIP));
   code('0f 20 d0'); // mov rax, cr2
-  code('48 2d', at.DEMAND); // sub rax
-  code('48 3d', at.DEMAND_PAGES * at.PAGE); // cmp rax
+  code('48 3d', at.MAPPED_END); // cmp rax
   items.push(jump('0f 83', SKIP));
   code('c1 e8 0c'); // shr eax, 12
-  code('80 0c c5', at.PAGE_TABLE + (at.DEMAND >> 12) * 8); // or byte [rax * 8 + …], 1
-  items.push({ bytes: [1] });
+  items.push({ bytes: [...hex('f6 04 c5', at.PAGE_TABLE + 1), at.REPAIRABLE >> 8] }); // test byte [rax * 8 + …]
+  items.push(jump('0f 84', SKIP));
+  items.push({ bytes: [...hex('80 0c c5', at.PAGE_TABLE), 1] }); // or byte [rax * 8 + …], 1
   items.push(jump('e9', LEAVE));
   items.push({ label: COMMON });
   code('50');

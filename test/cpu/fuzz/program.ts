@@ -216,6 +216,7 @@ class Generator {
         [at.DATA + 0x1000 - rng.below(40), 6],
         [at.DEMAND + rng.below(at.DEMAND_PAGES) * at.PAGE + rng.below(2) * 0x100, 8],
         [at.DEMAND - rng.below(40), 4],
+        [at.LATE + rng.below(at.LATE_PAGES) * at.PAGE + rng.below(2) * 0x800, 12],
         [at.MMIO + 0x800, 4],
         [at.ALIASES + 3 * at.PAGE + 0x800, 5],
         [at.READ_ONLY + 0x800, 2],
@@ -355,7 +356,8 @@ class Generator {
     if (save) this.code('41 56');
     switch (rng.below(4)) {
       case 0:
-        this.refer('48 b8', target, 'address64');
+        // Seldom by another name of its page.
+        this.refer('48 b8', target, 'address64', rng.chance(5) ? at.ALIASES - at.CODE : 0);
         this.code('ff d0');
         break;
       case 1: {
@@ -448,6 +450,7 @@ class Generator {
         [DATA_MIDDLE + rng.below(0x400), 60],
         [at.DATA + 0x2000 - rng.below(300), 15],
         [at.DEMAND - rng.below(600), 10],
+        [at.LATE + rng.below(0x3000), 8],
         [at.DEMAND + rng.below(0x6000), 6],
         [at.DATA + at.DATA_LENGTH - rng.below(600), 4],
         [at.ALIASES + 3 * at.PAGE + rng.below(0x1000), 5],
@@ -458,6 +461,7 @@ class Generator {
     this.put({ bytes: [0xbe, ...le(from, 4)] });
     this.put({ bytes: [0xbf, ...le(to, 4)] });
     this.put({ bytes: [0xb9, ...le(rng.chance(20) ? rng.below(4) : rng.below(600), 4)] });
+    if (rng.chance(50)) this.code('48 c7 c0', rng.pick([0, -1, 0x20202020])); // mov rax
     const prefix = rng.chance(80) ? [0xf3] : [0xf2];
     const size = rng.pick([[], [], [0x48], [0x66]]);
     const opcode = rng.pick([0xa4, 0xa5, 0xa5, 0xaa, 0xab, 0xab, 0xa6, 0xa7, 0xae, 0xaf, 0xac, 0xad]);
@@ -588,10 +592,32 @@ class Generator {
     }
   }
 
+  /** Reaches a page, now or a little later. */
+  private touch(page: number): void {
+    const { rng } = this;
+    this.some(rng.below(3));
+    for (let i = rng.below(3); i > 0; i--)
+      this.code(
+        rng.pick(['01 14 25', '48 03 14 25', '44 89 04 25', '0f 11 04 25', '0f 58 04 25']),
+        page + rng.below(256) * 16,
+      );
+  }
+
+  /** INVLPG, often in another block than what stands before it: that may have left its region. */
+  private flushPage(page: number): void {
+    if (this.rng.chance(60)) this.code('eb 00');
+    this.code('0f 01 3c 25', page);
+  }
+
   private system(): void {
     const { rng } = this;
-    const page = at.DEMAND + rng.below(at.DEMAND_PAGES) * at.PAGE;
-    switch (rng.below(7)) {
+    const page = rng.weighted([
+      [at.DEMAND + rng.below(at.DEMAND_PAGES) * at.PAGE, 40],
+      [at.LATE + rng.below(at.LATE_PAGES) * at.PAGE, 40],
+      [DATA_MIDDLE + rng.below(2) * at.PAGE, 20],
+    ]);
+    const entry = at.PAGE_TABLE + (page >> 12) * 8;
+    switch (rng.below(9)) {
       case 0: // invlpg
         this.code('0f 01 3c 25', rng.pick([page, at.DATA, at.CODE]));
         break;
@@ -600,9 +626,26 @@ class Generator {
         this.code('0f 22 d8');
         break;
       case 2: // takes a page away
-        this.put({ bytes: [...hex('80 24 25', at.PAGE_TABLE + (page >> 12) * 8), 0xfe] });
-        this.code('0f 01 3c 25', page);
+        this.put({ bytes: [...hex('80 24 25', entry), 0xfe] });
+        this.flushPage(page);
+        this.touch(page);
         break;
+      case 7: // makes one read-only, or writable again
+        this.put({ bytes: [...hex('80 34 25', entry), 2] });
+        this.flushPage(page);
+        this.touch(page);
+        break;
+      case 8: {
+        // exchanges two
+        const other = at.LATE + rng.below(at.LATE_PAGES) * at.PAGE;
+        this.code('48 8b 04 25', entry);
+        this.code('48 87 04 25', at.PAGE_TABLE + (other >> 12) * 8); // xchg
+        this.code('48 89 04 25', entry);
+        this.flushPage(page);
+        this.flushPage(other);
+        this.touch(rng.pick([page, other]));
+        break;
+      }
       case 3: {
         // flags: DF, ID, AC, status
         const flags = 0x202 | rng.pick([0, 0x8d5, 0x401, 0x200040, 0x40080]);
