@@ -199,7 +199,7 @@ export class TcpNat implements TcpOwner {
     const { segment } = this;
     const guest = this.link.neighbours.find(source);
     const host = this.hostOf(destination);
-    if (!guest || this.connections.size >= MAX_CONNECTIONS) {
+    if (!guest || this.full()) {
       this.refuse(source, destination);
       return;
     }
@@ -245,7 +245,7 @@ export class TcpNat implements TcpOwner {
   }
 
   private connectToGuest(rule: HostForward, socket: Socket, guest: Neighbour): void {
-    if (socket.destroyed || this.connections.size >= MAX_CONNECTIONS) {
+    if (socket.destroyed || this.full()) {
       socket.destroy();
       return;
     }
@@ -267,6 +267,18 @@ export class TcpNat implements TcpOwner {
   }
 
   // The table.
+
+  /** Is there no room for another connection? One that is over, and only waits for late segments, gives way. */
+  private full(): boolean {
+    if (this.connections.size < MAX_CONNECTIONS) return false;
+    for (const connection of this.connections) {
+      if (connection.timeWait) {
+        connection.close();
+        return false;
+      }
+    }
+    return true;
+  }
 
   private find(guest: number, guestPort: number, remoteAddress: number, remotePort: number): TcpConnection | undefined {
     let found = this.buckets[hash(guest, guestPort, remoteAddress, remotePort)];

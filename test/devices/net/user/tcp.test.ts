@@ -99,6 +99,21 @@ describe("the guest's connections", () => {
     expect(connection.reset).toBe(false);
   });
 
+  it('are as many in a second as one likes: those that are over give way', async () => {
+    const { guest } = await makeGuest();
+    const { port } = await serve((socket) => socket.end());
+    for (let batch = 0; batch < 24; batch++) {
+      const connections = Array.from({ length: 50 }, () => guest.connect(GATEWAY, port));
+      await guest.until(
+        () => connections.every((connection) => connection.ended || connection.reset),
+        'the servers end',
+      );
+      expect(connections.some((connection) => connection.reset)).toBe(false);
+      for (const connection of connections) connection.end();
+      await guest.until(() => connections.every((connection) => connection.finished), 'the guests end');
+    }
+  });
+
   it('are reset when nobody listens', async () => {
     const { guest } = await makeGuest();
     const { port, server } = await serve(echo);
