@@ -191,29 +191,32 @@ static napi_value readEntries(napi_env env, napi_callback_info info) {
   return result(env, syscall(SYS_getdents64, fd, data, length));
 }
 
+/* The arguments (directory, name, an unsigned number): 0, or -errno. */
+static int nameAndNumber(napi_env env, napi_callback_info info, int32_t *directory, char *name, uint32_t *value) {
+  napi_value args[MAX_ARGS];
+  arguments(env, info, args);
+  int error = descriptorAndName(env, args, directory, name);
+  if (error < 0) return error;
+  return napi_get_value_uint32(env, args[2], value) == napi_ok ? 0 : -EINVAL;
+}
+
 /* mkdirat(directory, name, mode) → 0. */
 static napi_value makeDirectory(napi_env env, napi_callback_info info) {
-  napi_value args[MAX_ARGS];
   char name[PATH_MAX];
   int32_t directory;
   uint32_t mode;
-  arguments(env, info, args);
-  int error = descriptorAndName(env, args, &directory, name);
+  int error = nameAndNumber(env, info, &directory, name, &mode);
   if (error < 0) return number(env, error);
-  if (napi_get_value_uint32(env, args[2], &mode) != napi_ok) return number(env, -EINVAL);
   return result(env, mkdirat(directory, name, mode & 07777));
 }
 
 /* mknodat(directory, name, mode) → 0: a file, FIFO or socket. Devices are never made: they would reach beyond. */
 static napi_value makeNode(napi_env env, napi_callback_info info) {
-  napi_value args[MAX_ARGS];
   char name[PATH_MAX];
   int32_t directory;
   uint32_t mode;
-  arguments(env, info, args);
-  int error = descriptorAndName(env, args, &directory, name);
+  int error = nameAndNumber(env, info, &directory, name, &mode);
   if (error < 0) return number(env, error);
-  if (napi_get_value_uint32(env, args[2], &mode) != napi_ok) return number(env, -EINVAL);
   if (S_ISCHR(mode) || S_ISBLK(mode)) return number(env, -EPERM);
   return result(env, mknodat(directory, name, mode, 0));
 }
@@ -234,13 +237,11 @@ static napi_value makeSymlink(napi_env env, napi_callback_info info) {
 
 /* unlinkat(directory, name, flags) → 0. */
 static napi_value removeEntry(napi_env env, napi_callback_info info) {
-  napi_value args[MAX_ARGS];
   char name[PATH_MAX];
-  int32_t directory, flags;
-  arguments(env, info, args);
-  int error = descriptorAndName(env, args, &directory, name);
+  int32_t directory;
+  uint32_t flags;
+  int error = nameAndNumber(env, info, &directory, name, &flags);
   if (error < 0) return number(env, error);
-  if (napi_get_value_int32(env, args[2], &flags) != napi_ok) return number(env, -EINVAL);
   return result(env, unlinkat(directory, name, flags & AT_REMOVEDIR));
 }
 

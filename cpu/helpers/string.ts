@@ -404,14 +404,20 @@ function endPorts(cpu: Cpu, op: number): number {
   return EXIT_EVENT;
 }
 
+/** As `begin` for INS and OUTS: at most four bytes wide, and only where the port is allowed. */
+function beginPorts(cpu: Cpu, op: number): number {
+  const left = begin(cpu, op, MAX_PORT_BYTES);
+  if (width === 8) width = 4;
+  step = step > 0 ? width : -width;
+  checkPort(cpu, cpu.u16[RDX >> 1], width);
+  return left;
+}
+
 /** INS: memory is asked for permission before the port is read. */
 function input(cpu: Cpu, op: number): number {
-  let left = begin(cpu, op, MAX_PORT_BYTES);
+  let left = beginPorts(cpu, op);
   const port = cpu.u16[RDX >> 1];
-  if (width === 8) width = 4;
   const size = width as AccessSize;
-  step = step > 0 ? size : -size;
-  checkPort(cpu, port, size);
   for (; left > 0; left--) {
     destination.locate(cpu);
     destination.check(cpu, 1, true);
@@ -425,12 +431,9 @@ function input(cpu: Cpu, op: number): number {
 }
 
 function output(cpu: Cpu, op: number): number {
-  let left = begin(cpu, op, MAX_PORT_BYTES);
+  let left = beginPorts(cpu, op);
   const port = cpu.u16[RDX >> 1];
-  if (width === 8) width = 4;
   const size = width as AccessSize;
-  step = step > 0 ? size : -size;
-  checkPort(cpu, port, size);
   for (; left > 0; left--) {
     source.locate(cpu);
     source.check(cpu, 1, false);

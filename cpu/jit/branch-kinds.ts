@@ -12,9 +12,9 @@ export const isIndirect = byteColumn(
   'flow.isIndirect',
   (row) => (row.mnemonic === 'JMP' || row.mnemonic === 'CALL') && row.operands[0].mode === 'E',
 );
-/** Instructions that end a block in the interpreter but not in a region. */
 export const isIndirectCall = byteColumn(
   'flow.isIndirectCall',
   (row) => row.mnemonic === 'CALL' && row.operands[0].mode === 'E',
 );
+/** Instructions that end a block in the interpreter but not in a region. */
 export const goesOn = byteColumn('flow.goesOn', (row) => row.mnemonic === 'STI' || row.mnemonic === 'POPF');

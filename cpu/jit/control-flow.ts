@@ -27,9 +27,9 @@ export const END_JUMP = 0; // one known successor
 export const END_BRANCH = 1; // taken, fall-through
 export const END_RETURN = 2; // successor if the popped address is the expected one
 export const END_EXIT = 3; // leaves the region: an indirect jump, or an unknown target
+export const END_INTERPRET = 4; // the instruction behind the block is left to the interpreter
 export const END_INDIRECT = 5; // successor if the target is one of those seen, or a switch
 export const END_SWITCH = 6; // no instructions: successor by what RIP is
-export const END_INTERPRET = 4; // the instruction behind the block is left to the interpreter
 
 export interface BasicBlock {
   /** Of a switch: address of the first jump that goes to it. */
@@ -136,8 +136,8 @@ export class ControlFlow {
     this.high = ripHigh;
     this.root = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
     this.starts.push({ low: ripLow, high: ripHigh, context: this.root });
-    // Breadth first: what is near the entry comes in before the budget is spent.
     for (const low of moreEntries) this.continueAt(low, ripHigh, this.root);
+    // Breadth first: what is near the entries comes in before the budget is spent.
     for (let i = 0; i < this.starts.length; i++) this.scan(this.starts[i]);
     this.cut();
     this.connect();
@@ -334,7 +334,8 @@ export function addArm(choice: BasicBlock, block: BasicBlock): void {
   choice.successors.push(block);
 }
 
-function newBlock(ripLow: number, ripHigh: number, context: Context): BasicBlock {
+/** A block without instructions that leaves everything to the interpreter, to be filled in. */
+export function newBlock(ripLow: number, ripHigh: number, context: Context): BasicBlock {
   return {
     ripLow,
     ripHigh,

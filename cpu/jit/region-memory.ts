@@ -9,6 +9,7 @@ import * as op from '../ir/ops.ts';
 import { FOR_WRITE } from '../mmu/mmu.ts';
 import * as state from '../state.ts';
 import { TYPE_RUN } from '../wasm/core-types.ts';
+import { probeTlb, tlbAddress } from '../wasm/tlb-code.ts';
 import { type AddressGroup, AddressGroups, ROOT_ABSOLUTE } from './address-groups.ts';
 import { ADDRESS, ENTRY, HELPER_FILL, type LiftedBlock, RegionState } from './region-state.ts';
 
@@ -167,39 +168,19 @@ export abstract class RegionMemory extends RegionState {
   private locatePaged(node: number, size: number, write: boolean): void {
     const { out } = this;
     this.value(node);
+    out.localSet(ADDRESS);
     // The load of a read-modify-write checks for the store too.
-    if (node === this.writable) out.localSet(ADDRESS);
-    else {
-      out.localTee(ADDRESS);
+    if (node !== this.writable) {
       this.writable = write ? node : 0;
       this.probe(size, write);
     }
-    out.localGet(ADDRESS);
-    out.byte(op.I32_WRAP_I64);
-    out.localGet(ENTRY);
-    out.loadSized(state.TLB_ADDEND, 4);
-    out.byte(op.I32_ADD);
+    tlbAddress(out, ADDRESS, ENTRY);
   }
 
-  /** Looks the address on the stack, also in ADDRESS, up in the TLB, which may have to be filled: its entry is in ENTRY. */
+  /** Looks ADDRESS up in the TLB, which may have to be filled: its entry is in ENTRY. */
   private probe(size: number, write: boolean): void {
     const { out } = this;
-    out.i64Const(7, 0);
-    out.byte(op.I64_SHR_U);
-    out.byte(op.I32_WRAP_I64);
-    out.i32Const((state.TLB_ENTRIES - 1) * state.TLB_STRIDE);
-    out.byte(op.I32_AND);
-    out.loadField(state.S_TLB_BASE, 4);
-    out.byte(op.I32_ADD);
-    out.localTee(ENTRY);
-    out.loadSized(write ? state.TLB_WRITE : state.TLB_READ, 8);
-    out.localGet(ADDRESS);
-    if (size > 1) {
-      out.i64Const(size - 1, 0);
-      out.byte(op.I64_ADD);
-    }
-    out.i64Const(-state.PAGE_SIZE, -1);
-    out.byte(op.I64_AND);
+    probeTlb(out, ADDRESS, ENTRY, size, write ? state.TLB_WRITE : state.TLB_READ);
     out.byte(op.I64_NE);
     this.sideExitUnless(EXIT_SIDE, () => {
       out.i32Const(0);

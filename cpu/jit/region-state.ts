@@ -138,22 +138,28 @@ export abstract class RegionState extends IrEmitter {
 
   /** Writes everything back. */
   protected spill(): void {
-    const { out } = this;
-    const field = (offset: number, local: number, size: number) => {
-      out.i32Const(0);
-      out.localGet(local);
-      out.storeSized(offset, size);
-    };
     for (let n = 0; n < 16; n++) {
-      if (this.written & (1 << n)) field(state.gprOffset(n), this.gprLocal[n], 8);
-      if (this.xmmWritten & (1 << n)) field(state.S_XMM + n * 16, this.xmmLocal[n], 16);
+      if (this.written & (1 << n)) this.storeLocal(state.gprOffset(n), this.gprLocal[n], 8);
+      if (this.xmmWritten & (1 << n)) this.storeLocal(state.S_XMM + n * 16, this.xmmLocal[n], 16);
     }
-    field(state.S_CC_OP, CC_OP, 4);
-    field(state.S_CC_A, CC_A, 8);
-    field(state.S_CC_B, CC_B, 8);
-    field(state.S_CC_RES, CC_RES, 8);
-    field(state.S_RIP, RIP, 8);
-    field(state.S_BUDGET, BUDGET, 4);
+    this.spillFlags();
+    this.storeLocal(state.S_RIP, RIP, 8);
+    this.storeLocal(state.S_BUDGET, BUDGET, 4);
+  }
+
+  /** Writes the lazy flags back. */
+  private spillFlags(): void {
+    this.storeLocal(state.S_CC_OP, CC_OP, 4);
+    this.storeLocal(state.S_CC_A, CC_A, 8);
+    this.storeLocal(state.S_CC_B, CC_B, 8);
+    this.storeLocal(state.S_CC_RES, CC_RES, 8);
+  }
+
+  private storeLocal(offset: number, local: number, size: number): void {
+    const { out } = this;
+    out.i32Const(0);
+    out.localGet(local);
+    out.storeSized(offset, size);
   }
 
   // --- flags ---
@@ -249,16 +255,7 @@ export abstract class RegionState extends IrEmitter {
 
   /** i32 on the stack: all flags of the locals' lazy flags, whatever their kind. */
   private callFlags(): void {
-    const { out } = this;
-    const field = (offset: number, local: number, size: number) => {
-      out.i32Const(0);
-      out.localGet(local);
-      out.storeSized(offset, size);
-    };
-    field(state.S_CC_OP, CC_OP, 4);
-    field(state.S_CC_A, CC_A, 8);
-    field(state.S_CC_B, CC_B, 8);
-    field(state.S_CC_RES, CC_RES, 8);
+    this.spillFlags();
     this.callHelper(HELPER_FLAGS, TYPE_REGION);
   }
 

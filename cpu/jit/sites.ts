@@ -61,11 +61,6 @@ class SiteTable {
     this.i32[site.offset >> 2] = -site.patience;
     return site.offset;
   }
-
-  clear(): void {
-    this.sites.clear();
-    this.i32.fill(0, this.first >> 2, this.end >> 2);
-  }
 }
 
 export class ExitSites {
@@ -95,10 +90,5 @@ export class ExitSites {
     if (offset === 0) return [];
     const first = (offset + SITE_TARGETS) >> 2;
     return [...this.i32.subarray(first, first + SITE_TARGET_COUNT)].filter((target) => target !== 0);
-  }
-
-  clear(): void {
-    this.indirectSites.clear();
-    this.coldSites.clear();
   }
 }

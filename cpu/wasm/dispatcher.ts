@@ -9,6 +9,7 @@ import * as record from '../record.ts';
 import * as state from '../state.ts';
 import { TYPE_REGION, TYPE_RUN } from './core-types.ts';
 import * as wasm from './encoder.ts';
+import { exit } from './handler-emitter.ts';
 
 const ENTRY = 0;
 const SKIP_REGION = 1;
@@ -99,9 +100,7 @@ function lookup(out: wasm.Encoder, atRip?: number): void {
   out.byte(op.I32_NE);
   out.byte(wasm.IF);
   out.byte(wasm.VOID);
-  out.i32Const(0);
-  out.localGet(ENTRY);
-  out.storeSized(state.S_EXIT_ENTRY, 4);
+  noteEntry(out);
   out.localGet(CODE);
   out.byte(wasm.RETURN);
   out.byte(wasm.END);
@@ -125,11 +124,6 @@ function lookup(out: wasm.Encoder, atRip?: number): void {
   out.byte(wasm.UNREACHABLE);
 }
 
-function exit(out: wasm.Encoder, code: number): void {
-  out.i32Const(code);
-  out.byte(wasm.RETURN);
-}
-
 /** i32 on the stack: is ENTRY's that of RIP in the mode? */
 function matches(out: wasm.Encoder): void {
   out.localGet(ENTRY);
@@ -141,6 +135,13 @@ function matches(out: wasm.Encoder): void {
   out.loadField(state.S_MODE, 4);
   out.byte(op.I32_EQ);
   out.byte(op.I32_AND);
+}
+
+/** Tells TypeScript which jump-cache entry an exit is about. */
+function noteEntry(out: wasm.Encoder): void {
+  out.i32Const(0);
+  out.localGet(ENTRY);
+  out.storeSized(state.S_EXIT_ENTRY, 4);
 }
 
 /** Counts a side exit of the region of ENTRY; every SIDE_EXIT_LIMIT-th goes to TypeScript. */
@@ -157,9 +158,7 @@ function countSideExit(out: wasm.Encoder): void {
   out.byte(op.I32_EQ);
   out.byte(wasm.IF);
   out.byte(wasm.VOID);
-  out.i32Const(0);
-  out.localGet(ENTRY);
-  out.storeSized(state.S_EXIT_ENTRY, 4);
+  noteEntry(out);
   exit(out, EXIT_RECOMPILE);
   out.byte(wasm.END);
 }

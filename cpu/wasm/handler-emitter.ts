@@ -18,6 +18,7 @@ import {
 } from './core-types.ts';
 import { IrEmitter, isStateRead } from './emitter.ts';
 import * as wasm from './encoder.ts';
+import { probeTlb, tlbAddress } from './tlb-code.ts';
 
 /** Locals of a handler: its parameter, and a TLB entry. */
 export const OP = 0;
@@ -48,6 +49,12 @@ export function dispatch(out: wasm.Encoder): void {
 export function returnCall(out: wasm.Encoder, functionIndex: number): void {
   out.byte(wasm.RETURN_CALL);
   out.u32(functionIndex);
+}
+
+/** Leaves generated code for TypeScript. */
+export function exit(out: wasm.Encoder, code: number): void {
+  out.i32Const(code);
+  out.byte(wasm.RETURN);
 }
 
 export class HandlerEmitter extends IrEmitter {
@@ -249,8 +256,7 @@ export class HandlerEmitter extends IrEmitter {
     out.i32Const(0);
     this.nextRip();
     out.storeSized(state.S_RIP, 8);
-    out.i32Const(EXIT_EVENT);
-    out.byte(wasm.RETURN);
+    exit(out, EXIT_EVENT);
     out.byte(wasm.END);
   }
 
@@ -292,34 +298,8 @@ export class HandlerEmitter extends IrEmitter {
 
   /** i32 on the stack: does the TLB entry of `address` (left in local TLB) allow the access within one page? */
   private probe(address: number, size: number, tag: number): void {
-    const { out } = this;
-    out.localGet(address);
-    out.i64Const(7, 0);
-    out.byte(op.I64_SHR_U);
-    out.byte(op.I32_WRAP_I64);
-    out.i32Const((state.TLB_ENTRIES - 1) * state.TLB_STRIDE);
-    out.byte(op.I32_AND);
-    out.loadField(state.S_TLB_BASE, 4);
-    out.byte(op.I32_ADD);
-    out.localTee(TLB);
-    out.loadSized(tag, 8);
-    out.localGet(address);
-    if (size > 1) {
-      out.i64Const(size - 1, 0);
-      out.byte(op.I64_ADD);
-    }
-    out.i64Const(-state.PAGE_SIZE, -1);
-    out.byte(op.I64_AND);
-    out.byte(op.I64_EQ);
-  }
-
-  private hostAddress(address: number): void {
-    const { out } = this;
-    out.localGet(address);
-    out.byte(op.I32_WRAP_I64);
-    out.localGet(TLB);
-    out.loadSized(state.TLB_ADDEND, 4);
-    out.byte(op.I32_ADD);
+    probeTlb(this.out, address, TLB, size, tag);
+    this.out.byte(op.I64_EQ);
   }
 
   private load(n: number): void {
@@ -329,7 +309,7 @@ export class HandlerEmitter extends IrEmitter {
     this.probe(address, size, ir.imm[n] !== 0 ? state.TLB_WRITE : state.TLB_READ);
     out.byte(wasm.IF);
     out.byte(wasm.VALUE_TYPE[ir.type[n]]);
-    this.hostAddress(address);
+    tlbAddress(out, address, TLB);
     out.loadSized(state.RAM_BASE, size);
     out.byte(wasm.ELSE);
     out.localGet(address);
@@ -353,7 +333,7 @@ export class HandlerEmitter extends IrEmitter {
     this.probe(address, size, state.TLB_WRITE);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
-    this.hostAddress(address);
+    tlbAddress(out, address, TLB);
     out.localGet(value);
     out.storeSized(state.RAM_BASE, size);
     out.byte(wasm.ELSE);

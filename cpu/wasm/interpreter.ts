@@ -34,7 +34,7 @@ import {
 import { lookupBody } from './dispatcher.ts';
 import { LocalPool } from './emitter.ts';
 import * as wasm from './encoder.ts';
-import { dispatch, HandlerEmitter, next, OP, returnCall } from './handler-emitter.ts';
+import { dispatch, exit, HandlerEmitter, next, OP, returnCall } from './handler-emitter.ts';
 import { allShapes, FIRST_SHAPE, H_ADDRESS, H_FALL_THROUGH, H_HEAD, H_HELPER, H_STALE } from './shapes.ts';
 
 /** Scratch locals of the functions that are written here by hand. */
@@ -62,11 +62,6 @@ function storeRip(out: wasm.Encoder): void {
   out.byte(op.I64_EXTEND_I32_U);
   out.byte(op.I64_ADD);
   out.storeSized(state.S_RIP, 8);
-}
-
-function exit(out: wasm.Encoder, code: number): void {
-  out.i32Const(code);
-  out.byte(wasm.RETURN);
 }
 
 /** run(op): a record's handler, or what stands at RIP. */

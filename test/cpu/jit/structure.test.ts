@@ -1,32 +1,12 @@
 /** The structure of regions whose graph is irreducible. */
 import { expect, it } from 'vitest';
-import { type BasicBlock, END_INDIRECT, END_SWITCH } from '../../../cpu/jit/control-flow.ts';
+import { type BasicBlock, END_INDIRECT, END_SWITCH, newBlock } from '../../../cpu/jit/control-flow.ts';
 import { structure } from '../../../cpu/jit/structure.ts';
 
 const context = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
 
 function block(ripLow: number, end: number): BasicBlock {
-  return {
-    ripLow,
-    ripHigh: 0,
-    context,
-    instructions: [],
-    endLow: ripLow,
-    endHigh: 0,
-    end,
-    successors: [],
-    targets: [],
-    calls: false,
-    into: context,
-    cold: [],
-    viaSwitch: undefined,
-    order: 0,
-    predecessors: [],
-    dominator: undefined,
-    dominated: [],
-    loopHead: false,
-    merge: false,
-  } as BasicBlock;
+  return { ...newBlock(ripLow, 0, context), end };
 }
 
 it('cuts a jump back to a switch that others reach too, rather than make it an arm of the outermost switch', () => {
