@@ -2,7 +2,6 @@
 
 import { readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 import type { CoreFactory } from '../cpu/core.ts';
 import { wasmCore } from '../cpu/wasm/core.ts';
 
@@ -21,8 +20,6 @@ export async function loadCore(form: 'wasm' | 'js'): Promise<CoreFactory> {
 }
 
 async function loadWasmCore(): Promise<CoreFactory> {
-  // Regions tell which of their branches are cold; Node 20 to 24 heed that only when told to.
-  setFlagsFromString('--experimental-wasm-branch-hinting');
   // The bundler drops the branch together with what it imports.
   if (typeof WASM_CORE_FILE !== 'string') {
     const { buildCoreModule } = await import('../cpu/wasm/interpreter.ts');

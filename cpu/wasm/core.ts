@@ -13,6 +13,7 @@ class WasmCore implements Core {
   private readonly memory: WebAssembly.Memory;
   private readonly table: WebAssembly.Table;
   private readonly helperTable: WebAssembly.Table;
+  private heedsHints = false;
 
   constructor(module: WebAssembly.Module, size: number, imports: CoreImports) {
     const pages = Math.ceil(size / PAGE_SIZE);
@@ -28,6 +29,11 @@ class WasmCore implements Core {
   }
 
   compile(bodies: readonly RegionBody[]): CompiledRegions {
+    if (!this.heedsHints) {
+      this.heedsHints = true;
+      // V8 heeds branch hints only when told to. Now and not before: loading node:v8 takes milliseconds of a start.
+      process.getBuiltinModule('node:v8').setFlagsFromString('--experimental-wasm-branch-hinting');
+    }
     const bytes = assembleModule({
       types: CORE_TYPES,
       functionImports: [],

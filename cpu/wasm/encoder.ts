@@ -351,26 +351,17 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
   return out.bytes.slice(0, out.length);
 }
 
-/** V8 before version 13 (Node 20, 22) wants the section as an early draft of the proposal had it. */
-const DRAFT_HINTS = Number.parseInt(process.versions.v8, 10) < 13;
-
 /** The custom section of branch hints (WebAssembly branch hinting proposal): engines that do not know it skip it. */
 function branchHints(section: Encoder, parts: ModuleParts): void {
   section.name('metadata.code.branch_hint');
   section.u32(parts.functions.length);
   for (const [i, { hints = [] }] of parts.functions.entries()) {
     section.u32(i + parts.functionImports.length);
-    if (DRAFT_HINTS) section.byte(0);
     section.u32(hints.length / 2);
     for (let at = 0; at < hints.length; at += 2) {
-      if (DRAFT_HINTS) {
-        section.u32(hints[at + 1]);
-        section.u32(hints[at]);
-      } else {
-        section.u32(hints[at]);
-        section.u32(1);
-        section.byte(hints[at + 1]);
-      }
+      section.u32(hints[at]);
+      section.u32(1);
+      section.byte(hints[at + 1]);
     }
   }
 }
