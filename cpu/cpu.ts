@@ -26,6 +26,7 @@ import { RFLAGS_RF, STATUS_FLAGS, setStatusFlags } from './helpers/flags.ts';
 import { type CompilerOptions, RegionCompiler } from './jit/compiler.ts';
 import { Mmu } from './mmu/mmu.ts';
 import { codeSize, isStepped, MODE_ONE, MODE_TRAP, MODE_WATCHED } from './mode.ts';
+import type { CpuObserver } from './observer.ts';
 import * as r from './record.ts';
 import {
   CC_EXPLICIT,
@@ -124,12 +125,15 @@ export class Cpu {
   readonly env: CpuEnvironment;
   /** The translator; undefined: interpret only. */
   readonly regions: RegionCompiler | undefined;
+  readonly observer: CpuObserver | undefined;
   private readonly core: Core;
   /** The budget that was left when an event cut it short. */
   private budgetSaved = 0;
   private eventRequested = false;
   /** Interrupts are held off for one more instruction (STI, MOV SS). */
   interruptShadow = false;
+  /** Has each instruction run alone, by the interpreter, so that `run` may stop at any. */
+  stepping = false;
   /** The instruction that runs alone is followed by a single-step trap; an instruction may take that back. */
   stepTrap = false;
   /** Base of CS that the jump cache's entries were made with. */
@@ -148,6 +152,7 @@ export class Cpu {
   constructor(options: CpuOptions, env: CpuEnvironment) {
     this.env = env;
     this.ramSize = options.ramSize;
+    this.observer = options.observer;
     this.warmUntil = performance.now() + (options.warmUp ?? 0);
     this.core = options.core(RAM_BASE + options.ramSize, {
       helper: (op) => this.help(op),
@@ -300,7 +305,7 @@ export class Cpu {
       this.takeInterrupt();
       if (this.shutdown) stop = STOP_SHUTDOWN;
       else if (this.halted) stop = STOP_HALT;
-      else if (this.interruptShadow || i32[S_MODE >> 2] & (MODE_TRAP | MODE_WATCHED)) stop = this.runOne();
+      else if (this.runsAlone()) stop = this.runOne();
       else stop = this.handle(this.core.run(0));
     }
     const left = this.eventRequested ? this.budgetSaved : i32[S_BUDGET >> 2];
@@ -339,7 +344,12 @@ export class Cpu {
     }
   }
 
-  /** Runs one instruction: in the shadow of STI or MOV SS, for RFLAGS.TF's trap behind it, or because breakpoints are on. */
+  /** Must the next instruction run alone? In the shadow of STI or MOV SS, for RFLAGS.TF's trap, for breakpoints … */
+  private runsAlone(): boolean {
+    return this.stepping || this.interruptShadow || (this.i32[S_MODE >> 2] & (MODE_TRAP | MODE_WATCHED)) !== 0;
+  }
+
+  /** Runs one instruction. */
   private runOne(): number {
     const { i32 } = this;
     const budget = i32[S_BUDGET >> 2];
@@ -352,6 +362,8 @@ export class Cpu {
     i32[S_BUDGET >> 2] = 1;
     let code = this.core.run(0);
     if (code === EXIT_MISS && i32[S_BUDGET >> 2] === 1 && this.miss()) code = this.core.run(0);
+    // Nothing is translated for that.
+    if (code === EXIT_HOT) code = this.core.run(0);
     i32[S_MODE >> 2] &= ~MODE_ONE;
     // Not even begun: fetching it faulted.
     const executed = i32[S_BUDGET >> 2] !== 1;

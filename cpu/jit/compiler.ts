@@ -13,6 +13,7 @@ import { isBulk } from '../lift/string.ts';
 import { type DirectWindow, DirectWindows } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
+import type { CpuObserver } from '../observer.ts';
 import { PAGE_SIZE, RAM_BASE, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { needsHelper } from '../system/legality.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
@@ -87,6 +88,8 @@ export interface CompilerOptions {
   cacheSize?: number;
   /** Exits at a site before its region is made anew (ExitSites). */
   patience?: number;
+  /** Is told of each region. */
+  observer?: CpuObserver | undefined;
 }
 
 export interface JitCounters {
@@ -102,6 +105,7 @@ export class RegionCompiler {
   private readonly mmu: Mmu;
   private readonly blocks: BlockCache;
   private readonly core: Core;
+  private readonly observer: CpuObserver | undefined;
   private readonly lifter = new Lifter(false);
   private readonly emitter: RegionEmitter;
   private readonly insn = new Insn();
@@ -135,6 +139,7 @@ export class RegionCompiler {
     this.mmu = mmu;
     this.blocks = blocks;
     this.core = core;
+    this.observer = options.observer;
     this.emitter = new RegionEmitter(this.lifter, new Encoder());
   }
 
@@ -277,6 +282,7 @@ export class RegionCompiler {
     const order = structure(flow.entry);
     const lifted = this.lift(order, source, mode, direct);
     const body = this.emitter.emit(order, lifted, space, generation < GENERATIONS ? this.sites : undefined);
+    this.observer?.translated({ ripLow, ripHigh, blocks: lifted, ir: this.lifter.ir, body });
     bodies.push(body);
     const ranges = this.ranges(order, pages);
     this.counters.instructions += order.reduce((sum, block) => sum + block.instructions.length, 0);

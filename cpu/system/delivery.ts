@@ -147,6 +147,7 @@ function contributory(vector: number): boolean {
 }
 
 function deliver(cpu: Cpu, vector: number, errorCode: number, source: number): void {
+  cpu.observer?.delivering(vector, errorCode, source === SOURCE_SOFTWARE);
   const mode = cpu.i32[S_MODE >> 2];
   if (!(mode & MODE_PROTECTED)) deliverReal(cpu, vector);
   else if (isLong(cpu)) deliverLong(cpu, vector, errorCode, source);
