@@ -30,10 +30,15 @@ export interface RegionBody {
 
 /** Code of regions, ready to run. */
 export interface CompiledRegions {
-  readonly functions: readonly (() => number)[];
+  readonly functions: readonly RegionFunction[];
   /** Bytes of their code. */
   readonly size: number;
+  /** Has `call_indirect` of an index in the regions' table call a region; null: nothing does any more. */
+  link(slot: number, region: RegionFunction | null): void;
 }
+
+/** @param depth how many regions called each other @returns EXIT_* */
+export type RegionFunction = (depth: number) => number;
 
 export interface Core {
   /** The machine's memory, laid out as state.ts says. */
@@ -42,9 +47,12 @@ export interface Core {
   run(op: number): number;
   /** The six status flags at their RFLAGS positions. */
   flags(): number;
-  compile(bodies: readonly RegionBody[]): CompiledRegions;
+  /** @param slots size of the regions' table */
+  compile(bodies: readonly RegionBody[], slots: number): CompiledRegions;
   /** Puts a region into the function table, or nothing. */
-  setRegion(index: number, region: (() => number) | null): void;
+  setRegion(index: number, region: RegionFunction | null): void;
+  /** How many regions may call each other. */
+  readonly linkDepth: number;
 }
 
 /** Makes a core with a memory of at least `size` bytes. */

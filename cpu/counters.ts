@@ -3,7 +3,6 @@
 const EXIT_NAMES = [
   'go on',
   'interpret',
-  'side exit',
   'unknown code',
   'budget spent',
   'hot block',
@@ -11,8 +10,7 @@ const EXIT_NAMES = [
   'halt',
   'event',
   'shutdown',
-  'recompile',
-  'grow',
+  'exit site',
 ];
 
 export class CpuCounters {

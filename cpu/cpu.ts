@@ -11,12 +11,11 @@ import {
   EXIT_BUDGET,
   EXIT_EVENT,
   EXIT_EXCEPTION,
-  EXIT_GROW,
   EXIT_HALT,
   EXIT_HOT,
   EXIT_MISS,
-  EXIT_RECOMPILE,
   EXIT_SHUTDOWN,
+  EXIT_SITE,
   HELPER_JUMP,
 } from './exits.ts';
 import { NO_ERROR_CODE, VECTOR_DB, VECTOR_UD } from './fault.ts';
@@ -31,20 +30,17 @@ import * as r from './record.ts';
 import {
   CC_EXPLICIT,
   gprOffset,
-  JUMP_MODE,
-  JUMP_RIP,
   RAM_BASE,
   S_BUDGET,
   S_CC_B,
   S_CC_OP,
   S_DR,
-  S_EXIT_ENTRY,
+  S_EXIT_SITE,
   S_FAULT_OP,
   S_INTR_PENDING,
   S_MODE,
   S_RFLAGS,
   S_RIP,
-  S_STALE,
   SEGMENT_BASE,
   segmentOffset,
   X87_LAYOUT,
@@ -277,7 +273,7 @@ export class Cpu {
     if (!moved) return false;
     this.blocks.jumps.flush();
     this.mmu.code.clear();
-    this.i32[S_STALE >> 2] = 1;
+    this.regions?.forgetMappings();
     return true;
   }
 
@@ -315,6 +311,7 @@ export class Cpu {
 
   /** Acts on an exit of the core. @returns STOP_*, or -1 to go on. */
   private handle(code: number): number {
+    const { i32 } = this;
     this.counters.exits[code]++;
     switch (code) {
       case EXIT_MISS:
@@ -333,9 +330,9 @@ export class Cpu {
         return -1;
       case EXIT_EVENT:
         return -1;
-      case EXIT_RECOMPILE:
-      case EXIT_GROW:
-        this.remake(code === EXIT_GROW);
+      case EXIT_SITE:
+        if (this.regions!.attend(i32[S_EXIT_SITE >> 2], i32[S_RIP >> 2], i32[(S_RIP + 4) >> 2]))
+          this.regions!.compile();
         return -1;
       case EXIT_SHUTDOWN:
         return STOP_SHUTDOWN;
@@ -455,17 +452,6 @@ export class Cpu {
       }
     }
     if (this.regions!.request(low, high, i32[S_MODE >> 2])) this.regions!.compile();
-  }
-
-  /** Has the region of a jump-cache entry made anew: to know more code, or to reach memory in another way. */
-  private remake(grow: boolean): void {
-    const { i32 } = this;
-    const regions = this.regions!;
-    const entry = i32[S_EXIT_ENTRY >> 2] >> 2;
-    const low = i32[entry + (JUMP_RIP >> 2)];
-    const high = i32[entry + (JUMP_RIP >> 2) + 1];
-    const mode = i32[entry + (JUMP_MODE >> 2)];
-    if (grow ? regions.grow(low, high, mode) : regions.recompile(low, high, mode)) regions.compile();
   }
 
   // --- register access by TypeScript ----------------------------------------------------------------------------------

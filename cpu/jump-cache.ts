@@ -2,17 +2,7 @@
  * The jump cache as TypeScript fills it: from (RIP, mode) to what runs there. Generated code probes the entries of a set
  * in order (wasm/dispatcher.ts); the newest stands first. Compiled ahead of time too (aot/compile.ts).
  */
-import {
-  JUMP_EXITS,
-  JUMP_MODE,
-  JUMP_OP,
-  JUMP_REGION,
-  JUMP_RIP,
-  JUMP_SETS,
-  JUMP_STRIDE,
-  JUMP_WAYS,
-  S_JUMP_CACHE,
-} from './state.ts';
+import { JUMP_MODE, JUMP_OP, JUMP_REGION, JUMP_RIP, JUMP_SETS, JUMP_STRIDE, JUMP_WAYS, S_JUMP_CACHE } from './state.ts';
 
 /** Of an entry and of a set, in words. */
 const ENTRY_WORDS = JUMP_STRIDE >> 2;
@@ -63,7 +53,6 @@ export class JumpCache {
     i32[entry + (JUMP_MODE >> 2)] = mode;
     i32[entry + (JUMP_OP >> 2)] = op;
     i32[entry + (JUMP_REGION >> 2)] = region;
-    i32[entry + (JUMP_EXITS >> 2)] = 0;
   }
 
   /** Sets the region of an address, if the address has an entry. */

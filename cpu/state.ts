@@ -29,6 +29,8 @@ export const TLB_LARGE_BITS = 256;
 
 /** i32: regions or mappings were invalidated; a region that called out leaves. */
 export const S_STALE = 0x94;
+/** i32: counts such events; a region that another one came back to sees by it whether it may go on. */
+export const S_EPOCH = 0x98;
 
 /** General registers RAX…R15 in encoding order, 8 bytes each. */
 export const S_GPR = 0x100;
@@ -57,8 +59,8 @@ export const S_SSE_FAST = 0x1c4;
 export const S_MODE = 0x1c8;
 /** i32: offset of the TLB in use (S_TLB_SUPERVISOR, S_TLB_USER or S_TLB_STRICT). */
 export const S_TLB_BASE = 0x1cc;
-/** i32: offset of the jump-cache entry that EXIT_RECOMPILE or EXIT_GROW is about. */
-export const S_EXIT_ENTRY = 0x1d0;
+/** i32: offset of the exit site that EXIT_SITE is about. */
+export const S_EXIT_SITE = 0x1d0;
 /** i32: record of the operation that EXIT_EXCEPTION is about. */
 export const S_FAULT_OP = 0x1d4;
 /** Mailbox of the slow memory path: i64 linear address, 16 bytes of value. */
@@ -179,13 +181,11 @@ export const S_JUMP_CACHE = 0x140000;
 export const JUMP_SETS = 4096;
 export const JUMP_WAYS = 4;
 export const JUMP_STRIDE = 32;
-/** Within an entry: i64 RIP, i32 mode word, i32 first operation (0: none), i32 region's table index (0: none), i32
- * side exits of the region. */
+/** Within an entry: i64 RIP, i32 mode word, i32 first operation (0: none), i32 region's table index (0: none). */
 export const JUMP_RIP = 0;
 export const JUMP_MODE = 8;
 export const JUMP_OP = 12;
 export const JUMP_REGION = 16;
-export const JUMP_EXITS = 20;
 
 /** One byte per 4 KiB page of RAM: nonzero when translations depend on its contents (stores take the slow path). */
 export const S_PAGE_FLAGS = 0x40000;
@@ -204,16 +204,20 @@ export const CODE_PAGES = 512;
 export const S_OPS = 0x1d6000;
 export const S_OPS_END = 0xf00000;
 
-/** Exit sites of regions (jit/sites.ts): indirect jumps with the targets that they were seen to take, then plain counts. */
-export const S_INDIRECT_SITES = 0xf00000;
-export const S_COLD_SITES = 0xfe0000;
-export const S_SITES_END = 0x1000000;
-/** Within the site of an indirect jump: i32 count, then the low halves of targets, in slots chosen by a hash. */
+/** Exit sites of regions (jit/sites.ts), SITE_STRIDE bytes each. */
+export const S_SITES = 0xf00000;
+export const S_SITES_END = 0xf80000;
+/** Within a site: i32 exits until it is full (counted up to zero), i32 link depth, i64 RIP that an indirect link is for. */
 export const SITE_COUNT = 0;
-export const SITE_TARGETS = 16;
-export const SITE_TARGET_COUNT = 64;
-export const INDIRECT_SITE_STRIDE = SITE_TARGETS + SITE_TARGET_COUNT * 4;
-export const COLD_SITE_STRIDE = 4;
+export const SITE_DEPTH = 4;
+export const SITE_RIP = 8;
+export const SITE_STRIDE = 16;
+
+/** Targets that indirect jumps were seen to take (jit/targets.ts): low halves in slots chosen by a hash, for each jump. */
+export const S_JUMP_TARGETS = 0xf80000;
+export const S_JUMP_TARGETS_END = 0x1000000;
+export const JUMP_TARGET_COUNT = 64;
+export const JUMP_TARGETS_STRIDE = JUMP_TARGET_COUNT * 4;
 
 /** Guest RAM: guest physical address 0. */
 export const RAM_BASE = 0x1000000;

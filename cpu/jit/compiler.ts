@@ -1,10 +1,12 @@
 /**
- * Compiles hot code into regions and keeps them: which there are, where their code came from, and when they die.
+ * Compiles hot code into regions and keeps them: which there are, where their code came from, and when they die. What
+ * their exit sites are for is decided here.
  */
 import type { BlockCache } from '../blocks.ts';
-import type { Core, RegionBody } from '../core.ts';
+import type { CompiledRegions, Core, RegionBody, RegionFunction } from '../core.ts';
 import { decode, MAX_LENGTH } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
+import { EXIT_STOP } from '../exits.ts';
 import { attributesOf } from '../isa/encoding.ts';
 import { ATTR_END } from '../isa/table.ts';
 import { definitionOf } from '../lift/lift.ts';
@@ -14,22 +16,27 @@ import { type DirectWindow, DirectWindows } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
 import type { CpuObserver } from '../observer.ts';
-import { PAGE_SIZE, RAM_BASE, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
+import { PAGE_SIZE, RAM_BASE, S_EPOCH, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { needsHelper } from '../system/legality.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
 import { Encoder } from '../wasm/encoder.ts';
 import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
 import { Callees } from './callees.ts';
 import { type BasicBlock, type CodeSource, ControlFlow, END_SWITCH, type Reach } from './control-flow.ts';
+import { JumpTargets } from './jump-targets.ts';
+import { Links } from './links.ts';
 import { RegionEmitter } from './region-emitter.ts';
-import type { AddressSpace } from './region-memory.ts';
 import type { LiftedBlock } from './region-state.ts';
-import { ExitSites } from './sites.ts';
+import { ExitSites, isLink, SITE_LINK, SITE_SIDE, type Site } from './sites.ts';
 import { structure } from './structure.ts';
 
 export interface Region {
   /** Index in the core's table. */
   index: number;
+  run: RegionFunction;
+  /** What it was compiled with. */
+  module: CompiledRegions;
+  sites: Site[];
   ripLow: number;
   ripHigh: number;
   mode: number;
@@ -80,13 +87,19 @@ const REACHES: readonly Reach[] = [
 const MOST_ENTRIES = 12;
 /** A region that was made anew so often stays as it is. */
 const GENERATIONS = 4;
+/** Exits of an indirect jump for unknown targets, and uses of a link, before the region is made anew to have the code. */
+const PATIENCE = 50_000;
+const LINK_PATIENCE = 1 << 22;
+/** Of a region until it is compiled. */
+const NOT_COMPILED: CompiledRegions = { functions: [], size: 0, link: () => {} };
+const NOTHING: RegionFunction = () => EXIT_STOP;
 
 export interface CompilerOptions {
   /** Regions made at once. */
   batch?: number;
   /** Bytes of regions' code that may be alive. */
   cacheSize?: number;
-  /** Exits at a site before its region is made anew (ExitSites). */
+  /** Exits at a site before its region is made anew. */
   patience?: number;
   /** Is told of each region. */
   observer?: CpuObserver | undefined;
@@ -117,6 +130,11 @@ export class RegionCompiler {
   private requests: Request[] = [];
   private readonly batch: number;
   private readonly sites: ExitSites;
+  private readonly links: Links;
+  private readonly targets: JumpTargets;
+  private readonly patience: number;
+  /** Links of the regions that are being made. */
+  private slots = 0;
   /** Bytes of the code of all living regions, and how many there may be. */
   private size = 0;
   private readonly cacheSize: number;
@@ -134,7 +152,10 @@ export class RegionCompiler {
   constructor(mmu: Mmu, blocks: BlockCache, core: Core, options: CompilerOptions = {}) {
     this.batch = options.batch ?? BATCH;
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
-    this.sites = new ExitSites(mmu.i32, options.patience);
+    this.patience = options.patience ?? PATIENCE;
+    this.sites = new ExitSites(mmu.i32);
+    this.links = new Links(mmu.i32, this.sites, core.linkDepth, options.patience ?? LINK_PATIENCE);
+    this.targets = new JumpTargets(mmu.i32);
     this.windows = new DirectWindows(mmu);
     this.mmu = mmu;
     this.blocks = blocks;
@@ -210,18 +231,23 @@ export class RegionCompiler {
     return this.requests.length >= this.batch;
   }
 
-  /** A region side-exits all the time: it shall reach memory by the TLB. @returns as `request` */
-  recompile(ripLow: number, ripHigh: number, mode: number): boolean {
-    const old = this.find(ripLow, ripHigh, mode);
-    if (old === undefined || old.window === undefined) return false;
-    return this.request(old.ripLow, ripHigh, mode, true, old.generation);
+  /** An exit site is full, and the guest is at an address. @returns as `request` */
+  attend(offset: number, ripLow: number, ripHigh: number): boolean {
+    const site = this.sites.at(offset);
+    const region = site?.region;
+    if (site === undefined || region === undefined) return false;
+    if (site.kind === SITE_SIDE) return this.remake(region, true, region.generation);
+    const crowded = site.exits > this.patience && region.generation < GENERATIONS;
+    const full = site.kind === SITE_LINK ? this.links.isLinked(site) : crowded;
+    if (isLink(site) && !full) {
+      this.links.link(site, this.find(ripLow, ripHigh, region.mode), ripLow, ripHigh);
+      return false;
+    }
+    return this.remake(region, region.window === undefined, region.generation + 1);
   }
 
-  /** A region often left for code that it did not know. @returns as `request` */
-  grow(ripLow: number, ripHigh: number, mode: number): boolean {
-    const old = this.find(ripLow, ripHigh, mode);
-    if (old === undefined) return false;
-    return this.request(old.ripLow, ripHigh, mode, old.window === undefined, old.generation + 1);
+  private remake({ ripLow, ripHigh, mode }: Region, paged: boolean, generation: number): boolean {
+    return this.request(ripLow, ripHigh, mode, paged, generation);
   }
 
   /** Makes the regions that were asked for, in one module. */
@@ -233,6 +259,7 @@ export class RegionCompiler {
     this.checkWindow();
     const regions: Region[] = [];
     const bodies: RegionBody[] = [];
+    this.slots = 0;
     for (const request of requests) {
       const due = request.generation === 0 && !request.paged ? this.due(request, regions) : request;
       if (due === undefined) continue;
@@ -271,7 +298,6 @@ export class RegionCompiler {
   private translate(request: Request, bodies: RegionBody[]): Region | undefined {
     const { ripLow, ripHigh, mode, paged, generation } = request;
     const direct = !paged && privilegeLevel(mode) === 0 && this.window.length >= LEAST_WINDOW;
-    const space: AddressSpace = { directLow: this.window.low, directLength: direct ? this.window.length : 0 };
     const pages = new Map<number, number>();
     const reach = REACHES[Math.min(generation, REACHES.length - 1)];
     const source = this.source(pages, ripHigh, mode, reach);
@@ -281,7 +307,16 @@ export class RegionCompiler {
     if (flow.entry === undefined) return undefined;
     const order = structure(flow.entry);
     const lifted = this.lift(order, source, mode, direct);
-    const body = this.emitter.emit(order, lifted, space, generation < GENERATIONS ? this.sites : undefined);
+    const { body, sites } = this.emitter.emit(order, lifted, {
+      space: { directLow: this.window.low, directLength: direct ? this.window.length : 0 },
+      mode,
+      grows: generation < GENERATIONS,
+      patience: this.patience,
+      sites: this.sites,
+      targets: this.targets,
+      slots: this.slots,
+    });
+    this.slots += sites.filter(isLink).length;
     this.observer?.translated({ ripLow, ripHigh, blocks: lifted, ir: this.lifter.ir, body });
     bodies.push(body);
     const ranges = this.ranges(order, pages);
@@ -291,6 +326,9 @@ export class RegionCompiler {
     const window = direct ? this.window : undefined;
     return {
       index: 0,
+      run: NOTHING,
+      module: NOT_COMPILED,
+      sites,
       ripLow,
       ripHigh,
       mode,
@@ -307,7 +345,8 @@ export class RegionCompiler {
   /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */
   private instantiate(regions: Region[], bodies: RegionBody[]): void {
     const { counters } = this;
-    const { functions, size } = this.core.compile(bodies);
+    const compiled = this.core.compile(bodies, this.slots);
+    const { functions, size } = compiled;
     if (this.size + size > this.cacheSize) this.flush();
     for (let i = 0; i < regions.length; i++) {
       const region = regions[i];
@@ -316,7 +355,10 @@ export class RegionCompiler {
         if (old !== undefined && region.entries.includes(old.ripLow)) this.drop(old);
       }
       region.index = this.freeIndices.pop() ?? this.nextIndex++;
-      this.core.setRegion(region.index, functions[i]);
+      region.run = functions[i];
+      region.module = compiled;
+      for (const site of region.sites) site.region = region;
+      this.core.setRegion(region.index, region.run);
       this.enter(region);
       for (const entry of region.entries) this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, region.index);
     }
@@ -359,7 +401,7 @@ export class RegionCompiler {
         return 0;
       },
       warm: (low: number, addressHigh: number) => this.blocks.executions(low, addressHigh, mode) >= warm,
-      targets: (low: number) => this.sites.targets(low),
+      targets: (low: number) => this.targets.seen(low),
     };
     return source;
   }
@@ -462,13 +504,26 @@ export class RegionCompiler {
     }
     for (const low of region.inside) if (this.owners.get(low) === region) this.owners.delete(low);
     for (const page of region.pages.values()) this.byPage.get(page)?.delete(region);
-    this.mmu.i32[S_STALE >> 2] = 1;
+    this.stale();
+    this.links.drop(region);
     this.callees.clear();
     // So that its module can be collected.
     this.core.setRegion(region.index, null);
     this.freeIndices.push(region.index);
     this.size -= region.size;
     this.counters.killed++;
+  }
+
+  /** Code that runs must not go on as it is. */
+  private stale(): void {
+    this.mmu.i32[S_STALE >> 2] = 1;
+    this.mmu.i32[S_EPOCH >> 2]++;
+  }
+
+  /** Mappings changed: regions are to be found anew. */
+  forgetMappings(): void {
+    this.stale();
+    this.links.clear();
   }
 
   /** Forgets everything (the operation arena was emptied). */

@@ -1,8 +1,8 @@
 /**
  * Finds a region's control flow: the guest code around a hot address as basic blocks. A direct call is followed into its
  * callee, which becomes part of the region once for each chain of call sites (*context*): its return then has one
- * expected address. Code that hardly ever ran is left out. Calls that leave the region come back to entries of it, so that
- * a function is translated once and not anew from each place where it goes on.
+ * expected address. Other calls leave the region and come back behind them, or, where that fails, to entries of the region.
+ * Code that hardly ever ran is left out.
  */
 import { decode, MAX_LENGTH } from '../decode/decoder.ts';
 import { Insn } from '../decode/insn.ts';
@@ -30,6 +30,7 @@ export const END_EXIT = 3; // leaves the region: an indirect jump, or an unknown
 export const END_INTERPRET = 4; // the instruction behind the block is left to the interpreter
 export const END_INDIRECT = 5; // successor if the target is one of those seen, or a switch
 export const END_SWITCH = 6; // no instructions: successor by what RIP is
+export const END_CALL = 7; // leaves by a call; the successor when it comes back
 
 export interface BasicBlock {
   /** Of a switch: address of the first jump that goes to it. */
@@ -48,8 +49,10 @@ export interface BasicBlock {
   targets: number[];
   /** Context of the successors; undefined: none of them is in the region. */
   into: Context | undefined;
-  /** For each successor: was it left out because it ran too rarely, or as a call too deep? */
-  cold: boolean[];
+  /** Of a call that may leave the region: where it comes back to, low and high; that is the last successor. */
+  returns: readonly [number, number] | undefined;
+  /** Of a direct call that leaves the region: what it calls. */
+  callee: readonly [number, number] | undefined;
   /** The switch that an indirect jump of many targets goes to. */
   viaSwitch: BasicBlock | undefined;
   /** Set by structure.ts. */
@@ -192,10 +195,8 @@ export class ControlFlow {
   private finish(block: BasicBlock, at: number, next: number, high: number, context: Context): void {
     const { row } = insn;
     if (isIndirect[row]) {
-      const into = isIndirectCall[row] ? this.callee(context, next, high) : context;
-      this.finishIndirect(block, at, into);
-      if (isIndirectCall[row] && block.targets.length === 0 && block.viaSwitch === undefined)
-        this.continueAt(next, high, context);
+      this.finishIndirect(block, at, isIndirectCall[row] ? this.callee(context, next, high) : context);
+      if (isIndirectCall[row]) this.callOut(block, next, high, context);
       return;
     }
     if (isReturn[row]) {
@@ -213,21 +214,38 @@ export class ControlFlow {
     if (isConditional[row]) {
       block.end = END_BRANCH;
       block.targets = [low, targetHigh_, next, high];
-      this.follow(block, low, targetHigh_, context);
-      this.follow(block, next, high, context);
+      this.follow(low, targetHigh_, context);
+      this.follow(next, high, context);
     } else if (isJump[row]) {
       block.end = END_JUMP;
       block.targets = [low, targetHigh_];
-      this.follow(block, low, targetHigh_, context);
+      this.follow(low, targetHigh_, context);
     } else if (isCall[row]) {
-      block.end = END_JUMP;
-      block.targets = [low, targetHigh_];
-      const followed = !this.reach.closed || this.callees.isClosed(this.source, this.canLift, low, high);
-      block.into = followed ? this.callee(context, next, high) : undefined;
-      if (block.into !== undefined) this.follow(block, low, targetHigh_, block.into);
-      else block.cold.push(true);
-      if (block.cold[0]) this.continueAt(next, high, context);
+      const into = this.follows(low, targetHigh_) ? this.callee(context, next, high) : undefined;
+      if (into !== undefined) {
+        block.end = END_JUMP;
+        block.targets = [low, targetHigh_];
+        block.into = into;
+        this.starts.push({ low, high: targetHigh_, context: into });
+      } else {
+        block.callee = [low, targetHigh_];
+        this.callOut(block, next, high, context);
+      }
     } else block.end = END_EXIT;
+  }
+
+  /** Is the function at an address to be followed where it is called, if that is not too deep? */
+  private follows(low: number, high: number): boolean {
+    if (!this.source.warm(low, high)) return false;
+    return !this.reach.closed || this.callees.isClosed(this.source, this.canLift, low, high);
+  }
+
+  /** A call leaves the region, and comes back to the address behind it. */
+  private callOut(block: BasicBlock, next: number, high: number, context: Context): void {
+    if (block.targets.length === 0 && block.viaSwitch === undefined) block.end = END_CALL;
+    block.returns = [next, high];
+    if (this.source.warm(next, high)) this.starts.push({ low: next, high, context });
+    this.continueAt(next, high, context);
   }
 
   /** Notes where an indirect jump was seen to go. */
@@ -235,7 +253,8 @@ export class ControlFlow {
     const { high } = this;
     block.end = END_INDIRECT;
     block.into = into;
-    const targets = into === undefined ? [] : this.source.targets(at).filter((low) => this.source.warm(low, high));
+    const followed = (low: number) => (into === block.context ? this.source.warm(low, high) : this.follows(low, high));
+    const targets = into === undefined ? [] : this.source.targets(at).filter(followed);
     if (into === undefined || targets.length <= MAX_COMPARED) {
       for (const low of targets) block.targets.push(low, high);
     } else block.viaSwitch = this.switchOf(into, at, targets);
@@ -255,7 +274,7 @@ export class ControlFlow {
     return block;
   }
 
-  /** A call leaves the region: where it comes back to is an entry. Only the outermost context has such. */
+  /** A call leaves the region: where it comes back to is an entry too. Only the outermost context has such. */
   private continueAt(low: number, high: number, context: Context): void {
     if (context !== this.root || !this.source.warm(low, high)) return;
     this.continuations.add(low);
@@ -290,10 +309,8 @@ export class ControlFlow {
     return context;
   }
 
-  private follow(block: BasicBlock, low: number, high: number, context: Context): void {
-    const warm = this.source.warm(low, high);
-    block.cold.push(!warm);
-    if (warm) this.starts.push({ low, high, context });
+  private follow(low: number, high: number, context: Context): void {
+    if (this.source.warm(low, high)) this.starts.push({ low, high, context });
   }
 
   /** Ends blocks where another one begins inside them. */
@@ -306,7 +323,8 @@ export class ControlFlow {
         block.end = END_JUMP;
         block.targets = [at, block.ripHigh];
         block.into = block.context;
-        block.cold = [];
+        block.returns = undefined;
+        block.callee = undefined;
         block.viaSwitch = undefined;
         block.endLow = at;
         break;
@@ -323,6 +341,7 @@ export class ControlFlow {
         block.successors.push(inside ? this.byKey.get(this.key(targets[i], into)) : undefined);
       }
       if (block.viaSwitch !== undefined) block.successors.push(block.viaSwitch);
+      if (block.returns !== undefined) block.successors.push(this.byKey.get(this.key(block.returns[0], block.context)));
     }
   }
 }
@@ -347,7 +366,8 @@ export function newBlock(ripLow: number, ripHigh: number, context: Context): Bas
     successors: [],
     targets: [],
     into: context,
-    cold: [],
+    returns: undefined,
+    callee: undefined,
     viaSwitch: undefined,
     order: 0,
     predecessors: [],

@@ -9,33 +9,41 @@ import type { RegionBody } from '../core.ts';
 import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_STOP, HELPER_JUMP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
-import { TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_RUN } from '../wasm/core-types.ts';
 import { isStateRead } from '../wasm/emitter.ts';
 import * as wasm from '../wasm/encoder.ts';
-import { type BasicBlock, END_INDIRECT, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
-import { RegionFlow, UNLIKELY } from './region-flow.ts';
-import type { AddressSpace } from './region-memory.ts';
-import { BUDGET, CODE, HELPER_PORT_IN, HELPER_PORT_OUT, HELPER_STEP, type LiftedBlock, RIP } from './region-state.ts';
-import type { ExitSites } from './sites.ts';
+import { type BasicBlock, END_CALL, END_INDIRECT, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
+import { RegionFlow, type RegionPlan, UNLIKELY } from './region-flow.ts';
+import { FOR_SPEED } from './region-memory.ts';
+import {
+  BUDGET,
+  CODE,
+  EPOCH,
+  HELPER_PORT_IN,
+  HELPER_PORT_OUT,
+  HELPER_STEP,
+  type LiftedBlock,
+  RIP,
+} from './region-state.ts';
+import type { Site } from './sites.ts';
 
 export class RegionEmitter extends RegionFlow {
   private readonly lifted = new Map<BasicBlock, LiftedBlock>();
   /** Did the instruction at hand let a device have a say? */
   private mayStop = false;
 
-  emit(order: BasicBlock[], lifted: LiftedBlock[], space: AddressSpace, sites: ExitSites | undefined): RegionBody {
+  /** @returns the function's body, and the exit sites in it */
+  emit(order: BasicBlock[], lifted: LiftedBlock[], plan: RegionPlan): { body: RegionBody; sites: Site[] } {
     const { out, locals } = this;
-    this.space = space;
-    this.sites = sites;
+    this.begin(plan);
     this.lifted.clear();
     for (const l of lifted) this.lifted.set(l.block, l);
     this.declareLocals(lifted);
     out.reset();
-    this.hints = [];
     this.load();
     out.loadField(state.S_RIP, 8);
     out.localSet(RIP);
-    this.labels = [{ block: undefined, kind: 'exit' }];
+    out.loadField(state.S_EPOCH, 4);
+    out.localSet(EPOCH);
     out.byte(wasm.BLOCK);
     out.byte(wasm.VOID);
     this.tree(order[0]);
@@ -45,10 +53,11 @@ export class RegionEmitter extends RegionFlow {
     out.localGet(CODE);
     out.byte(wasm.END);
     const body = new wasm.Encoder();
-    locals.declare(body, 0);
+    locals.declare(body, 1);
     const start = body.length;
     body.raw(out.written());
-    return { code: body.written(), hints: this.hints.map((value, i) => (i % 2 === 0 ? value + start : value)) };
+    const hints = this.hints.map((value, i) => (i % 2 === 0 ? value + start : value));
+    return { body: { code: body.written(), hints }, sites: this.sites };
   }
 
   // --- blocks ---------------------------------------------------------------------------------------------------------
@@ -174,7 +183,7 @@ export class RegionEmitter extends RegionFlow {
         this.storeBudget();
         this.value(ir.a[n]);
         out.i32Const(imm2);
-        this.callHelper(HELPER_PORT_IN, TYPE_PORT_IN);
+        out.call(HELPER_PORT_IN);
         this.keep(n);
         this.mayStop = true;
         break;
@@ -183,7 +192,7 @@ export class RegionEmitter extends RegionFlow {
         this.value(ir.a[n]);
         out.i32Const(imm2);
         this.value(ir.b[n]);
-        this.callHelper(HELPER_PORT_OUT, TYPE_PORT_OUT);
+        out.call(HELPER_PORT_OUT);
         this.mayStop = true;
         break;
       case op.BULK_COPY:
@@ -192,7 +201,7 @@ export class RegionEmitter extends RegionFlow {
         break;
       case op.SLOW_IF:
         this.value(ir.a[n]);
-        this.sideExitIf(EXIT_INTERPRET);
+        this.sideExitIf(FOR_SPEED);
         break;
       case op.JUMP:
         this.jump(block, n);
@@ -218,10 +227,11 @@ export class RegionEmitter extends RegionFlow {
 
   private jump(block: BasicBlock, n: number): void {
     const { ir, out } = this;
-    if (block.end === END_JUMP) {
+    if (block.end === END_JUMP || block.callee !== undefined) {
       this.release(ir.a[n]);
       this.commitFlags();
-      this.go(block, 0);
+      if (block.end === END_JUMP) this.go(block, 0);
+      else this.call(block);
       return;
     }
     this.value(ir.a[n]);
@@ -236,6 +246,7 @@ export class RegionEmitter extends RegionFlow {
       this.close();
       this.edge(block, block.successors[0]);
     } else if (block.end === END_INDIRECT && block.into !== undefined) this.indirect(block);
+    else if (block.end === END_CALL) this.call(block);
     else this.exit(EXIT_STOP);
   }
 
@@ -252,7 +263,7 @@ export class RegionEmitter extends RegionFlow {
     out.localSet(RIP);
     this.spill();
     out.i32Const(record);
-    this.callHelper(HELPER_STEP, TYPE_RUN);
+    out.call(HELPER_STEP);
     out.localTee(CODE);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);

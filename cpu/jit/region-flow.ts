@@ -3,27 +3,47 @@
  * whatever leaves comes together block by block and then at the region's end. Side exits keep their place in AT; exits
  * that a better region would not make are counted at sites (sites.ts).
  */
-import { EXIT_BUDGET, EXIT_GROW, EXIT_INTERPRET, EXIT_SIDE, EXIT_STOP } from '../exits.ts';
+import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_SITE, EXIT_STOP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
+import { TYPE_REGION } from '../wasm/core-types.ts';
 import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_SWITCH } from './control-flow.ts';
+import { HASH_FACTOR, HASH_SHIFT, type JumpTargets } from './jump-targets.ts';
+import { FIRST_PATIENCE } from './links.ts';
 import { perfectHash } from './perfect-hash.ts';
-import { RegionMemory } from './region-memory.ts';
-import { AT, BUDGET, CODE, RIP, SITE } from './region-state.ts';
-import { type ExitSites, HASH_FACTOR, HASH_SHIFT } from './sites.ts';
+import { type AddressSpace, RegionMemory } from './region-memory.ts';
+import { AT, BUDGET, CODE, DEPTH, EPOCH, RIP, SITE } from './region-state.ts';
+import { type ExitSites, isLink, SITE_INDIRECT_LINK, SITE_JUMP, SITE_LINK, SITE_SIDE, type Site } from './sites.ts';
 
 /** Labels of enclosing constructs, innermost last. */
 type Label = { block: BasicBlock | undefined; kind: 'exit' | 'side' | 'loop' | 'merge' | 'if' };
 
 /**
- * A side exit in AT: how many bytes into the block the instruction is, whether the interpreter does it because that is
- * faster (EXIT_INTERPRET) and not because of a memory access (EXIT_SIDE), and how many of the block's instructions have
- * not run.
+ * A side exit in AT: how many bytes into the block the instruction is, whether it is because of a memory access, and how
+ * many of the block's instructions have not run.
  */
 const AT_OFFSET_MASK = 0xffff;
-const AT_INTERPRET_SHIFT = 16;
+const AT_SIDE_SHIFT = 16;
 const AT_REMAINING_SHIFT = 17;
+
+/** Side exits of a region because of memory accesses before it is made anew to reach memory by the TLB. */
+const SIDE_PATIENCE = 1000;
+
+/** What a region is to be like. */
+export interface RegionPlan {
+  space: AddressSpace;
+  /** The mode word that it is for. */
+  mode: number;
+  /** May it be made anew to know more code? */
+  grows: boolean;
+  /** Exits of an indirect jump before it is. */
+  patience: number;
+  sites: ExitSites;
+  targets: JumpTargets;
+  /** Links of regions before it in the same module. */
+  slots: number;
+}
 
 export const UNLIKELY = 0;
 const LIKELY = 1;
@@ -32,8 +52,10 @@ export abstract class RegionFlow extends RegionMemory {
   /** Branch hints: offsets in `out`, each with UNLIKELY or LIKELY. */
   protected hints: number[] = [];
   protected labels: Label[] = [];
-  /** Where exits are counted; undefined: the region shall not be made anew for them. */
-  protected sites: ExitSites | undefined;
+  protected plan!: RegionPlan;
+  /** The exit sites made so far, and that of side exits. */
+  protected sites: Site[] = [];
+  private sideSite: Site | undefined;
   /** Of the instruction at hand: its address and the instructions of its block that come with and after it. */
   protected insnLow = 0;
   protected insnHigh = 0;
@@ -43,6 +65,15 @@ export abstract class RegionFlow extends RegionMemory {
   protected at = 0;
   /** Emits one block and where it goes. */
   protected abstract block(block: BasicBlock): void;
+
+  protected begin(plan: RegionPlan): void {
+    this.plan = plan;
+    this.space = plan.space;
+    this.hints = [];
+    this.sites = [];
+    this.sideSite = plan.space.directLength !== 0 ? this.makeSite(SITE_SIDE, SIDE_PATIENCE) : undefined;
+    this.labels = [{ block: undefined, kind: 'exit' }];
+  }
 
   // --- structure ------------------------------------------------------------------------------------------------------
 
@@ -143,10 +174,13 @@ export abstract class RegionFlow extends RegionMemory {
     field(AT_REMAINING_SHIFT, -1);
     out.byte(op.I32_ADD);
     out.localSet(BUDGET);
-    out.i32Const(EXIT_SIDE);
-    field(AT_INTERPRET_SHIFT, 1);
-    out.byte(op.I32_SUB);
+    out.i32Const(EXIT_INTERPRET);
     out.localSet(CODE);
+    if (this.sideSite === undefined) return;
+    out.i32Const(this.sideSite.offset);
+    field(AT_SIDE_SHIFT, 1);
+    out.byte(op.I32_MUL);
+    out.localSet(SITE);
   }
 
   // --- ways out -------------------------------------------------------------------------------------------------------
@@ -172,19 +206,123 @@ export abstract class RegionFlow extends RegionMemory {
       this.edge(block, successor);
     } else {
       const [low, high] = block.targets.slice(i * 2);
-      const site = block.cold[i] ? (this.sites?.cold(low) ?? 0) : 0;
-      if (site === 0) this.leave(low, high, EXIT_STOP);
-      else {
-        this.out.i64Const(low, high);
-        this.out.localSet(RIP);
-        this.exitCounted(site);
-      }
+      this.out.i64Const(low, high);
+      this.out.localSet(RIP);
+      this.transfer(undefined, false);
     }
   }
 
+  /** Leaves for a known address by a call, or for that in RIP; goes on behind it when it comes back. */
+  protected call(block: BasicBlock): void {
+    const { callee } = block;
+    if (callee !== undefined) {
+      this.out.i64Const(callee[0], callee[1]);
+      this.out.localSet(RIP);
+    }
+    this.transfer(block, callee === undefined);
+  }
+
+  /**
+   * Leaves for RIP: by a link to the region there once there is one, else by way of the dispatcher.
+   * @param caller a block that ends in a call: the region goes on behind it
+   * @param indirect may RIP be another one each time?
+   */
+  private transfer(caller: BasicBlock | undefined, indirect: boolean): void {
+    const { out } = this;
+    const site = this.makeSite(indirect ? SITE_INDIRECT_LINK : SITE_LINK, FIRST_PATIENCE);
+    if (site === undefined) {
+      this.exit(EXIT_STOP);
+      return;
+    }
+    out.localGet(DEPTH);
+    out.i32Const(0);
+    out.memory(wasm.I32_LOAD, site.offset + state.SITE_DEPTH);
+    out.byte(op.I32_LT_U);
+    if (indirect) {
+      out.localGet(RIP);
+      out.i32Const(0);
+      out.memory(wasm.I64_LOAD, site.offset + state.SITE_RIP);
+      out.byte(op.I64_EQ);
+      out.byte(op.I32_AND);
+    }
+    this.open(LIKELY);
+    if (!indirect) this.countUse(site);
+    this.spill();
+    out.localGet(DEPTH);
+    out.i32Const(1);
+    out.byte(op.I32_ADD);
+    out.i32Const(site.slot);
+    const successor = caller?.successors[caller.successors.length - 1];
+    out.byte(successor === undefined ? wasm.RETURN_CALL_INDIRECT : wasm.CALL_INDIRECT);
+    out.u32(TYPE_REGION);
+    out.u32(0);
+    if (successor !== undefined) {
+      const [low, high] = caller!.returns!;
+      this.returnUnlessBack(low, high);
+      this.load();
+      if (successor.end === END_SWITCH) {
+        out.i64Const(low, high);
+        out.localSet(RIP);
+      }
+      this.edge(caller!, successor);
+    }
+    this.close();
+    this.exitAt(site);
+  }
+
+  /** With the code on the stack that a linked region came back with: returns it unless the guest is where it was called from. */
+  private returnUnlessBack(low: number, high: number): void {
+    const { out } = this;
+    out.localTee(CODE);
+    out.loadField(state.S_RIP, 8);
+    out.i64Const(low, high);
+    out.byte(op.I64_NE);
+    out.byte(op.I32_OR);
+    out.loadField(state.S_EPOCH, 4);
+    out.localGet(EPOCH);
+    out.byte(op.I32_NE);
+    out.byte(op.I32_OR);
+    out.loadField(state.S_MODE, 4);
+    out.i32Const(this.plan.mode);
+    out.byte(op.I32_NE);
+    out.byte(op.I32_OR);
+    this.open(UNLIKELY);
+    out.localGet(CODE);
+    out.byte(wasm.RETURN);
+    this.close();
+  }
+
+  /** Counts a use of a link: code that goes there so often is better in the region. */
+  private countUse(site: Site): void {
+    const { out } = this;
+    if (!this.plan.grows) return;
+    out.i32Const(0);
+    out.i32Const(0);
+    out.memory(wasm.I32_LOAD, site.offset + state.SITE_COUNT);
+    out.i32Const(1);
+    out.byte(op.I32_ADD);
+    out.localTee(AT);
+    out.memory(wasm.I32_STORE, site.offset + state.SITE_COUNT);
+    out.localGet(AT);
+    out.byte(op.I32_EQZ);
+    this.open(UNLIKELY);
+    out.i32Const(0);
+    out.i32Const(site.offset);
+    out.storeSized(state.S_EXIT_SITE, 4);
+    this.exit(EXIT_SITE);
+    this.close();
+  }
+
+  private makeSite(kind: number, patience: number): Site | undefined {
+    const slot = this.plan.slots + this.sites.filter(isLink).length;
+    const site = this.plan.sites.make(kind, patience, slot);
+    if (site !== undefined) this.sites.push(site);
+    return site;
+  }
+
   /** Leaves for RIP, counted at a site. */
-  private exitCounted(site: number): void {
-    this.out.i32Const(site);
+  private exitAt(site: Site): void {
+    this.out.i32Const(site.offset);
     this.out.localSet(SITE);
     this.exit(EXIT_STOP);
   }
@@ -206,26 +344,32 @@ export abstract class RegionFlow extends RegionMemory {
     out.byte(op.I32_EQZ);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
-    out.i32Const(EXIT_GROW);
+    out.i32Const(0);
+    out.localGet(SITE);
+    out.storeSized(state.S_EXIT_SITE, 4);
+    out.i32Const(EXIT_SITE);
     out.localSet(CODE);
     out.byte(wasm.END);
     out.byte(wasm.END);
   }
 
   /** Leaves an indirect jump whose target, in RIP, is none that was known: notes it. */
-  private exitIndirect(address: number): void {
+  private exitIndirect(block: BasicBlock, address: number): void {
     const { out } = this;
-    const site = this.sites?.indirect(address) ?? 0;
-    if (site === 0) {
-      this.exit(EXIT_STOP);
-      return;
+    const memory = this.plan.grows ? this.plan.targets.memory(address) : 0;
+    if (memory !== 0) {
+      this.hashOfRip(HASH_FACTOR, HASH_SHIFT);
+      out.i32Const(2);
+      out.byte(op.I32_SHL);
+      out.localGet(RIP);
+      out.memory(wasm.I64_STORE32, memory);
     }
-    this.hashOfRip(HASH_FACTOR, HASH_SHIFT);
-    out.i32Const(2);
-    out.byte(op.I32_SHL);
-    out.localGet(RIP);
-    out.memory(wasm.I64_STORE32, site + state.SITE_TARGETS);
-    this.exitCounted(site);
+    if (block.returns !== undefined) this.transfer(block, true);
+    else {
+      const site = memory === 0 ? undefined : this.makeSite(SITE_JUMP, this.plan.patience);
+      if (site === undefined) this.exit(EXIT_STOP);
+      else this.exitAt(site);
+    }
   }
 
   /** i32 on the stack: the upper bits of the product of RIP's low half and `factor`. */
@@ -269,7 +413,7 @@ export abstract class RegionFlow extends RegionMemory {
     }
     this.close();
     if (block.order === 0) this.exit(EXIT_INTERPRET);
-    else this.exitIndirect(block.ripLow);
+    else this.exitIndirect(block, block.ripLow);
   }
 
   /** Is a conditional branch taken? Code that was left out as cold hardly ever runs. */
@@ -298,14 +442,14 @@ export abstract class RegionFlow extends RegionMemory {
     this.labels.pop();
   }
 
-  protected sideExitIf(code: number): void {
-    this.markExit(code);
+  protected sideExitIf(reason: number): void {
+    this.markExit(reason);
     this.hints.push(this.out.length, UNLIKELY);
     this.out.branch(wasm.BR_IF, this.depthOf(undefined, 'side'));
   }
 
-  protected sideExitUnless(code: number, remedy: () => void): void {
-    this.markExit(code);
+  protected sideExitUnless(reason: number, remedy: () => void): void {
+    this.markExit(reason);
     this.open(UNLIKELY);
     remedy();
     this.out.byte(op.I32_EQZ);
@@ -314,13 +458,11 @@ export abstract class RegionFlow extends RegionMemory {
   }
 
   /** Makes ready for a side exit from the instruction at hand. */
-  private markExit(code: number): void {
+  private markExit(reason: number): void {
     const { out } = this;
     // The flags as of before the instruction.
     this.commitFlags();
-    const interpret = code === EXIT_INTERPRET ? 1 : 0;
-    const at =
-      (this.insnLow - this.blockLow) | (interpret << AT_INTERPRET_SHIFT) | (this.remaining << AT_REMAINING_SHIFT);
+    const at = (this.insnLow - this.blockLow) | (reason << AT_SIDE_SHIFT) | (this.remaining << AT_REMAINING_SHIFT);
     if (at !== this.at) {
       out.i32Const(at);
       out.localSet(AT);
@@ -345,6 +487,6 @@ export abstract class RegionFlow extends RegionMemory {
       this.edge(block, target);
       this.close();
     }
-    this.exitIndirect(this.insnLow);
+    this.exitIndirect(block, this.insnLow);
   }
 }

@@ -4,11 +4,9 @@
  * *Paged*: each access looks its page up in the software TLB. Whatever is not plain RAM leaves by a side exit, and so
  * does a store to a page that holds translated code.
  */
-import { EXIT_SIDE } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import { FOR_WRITE } from '../mmu/mmu.ts';
 import * as state from '../state.ts';
-import { TYPE_RUN } from '../wasm/core-types.ts';
 import { probeTlb, tlbAddress } from '../wasm/tlb-code.ts';
 import { type AddressGroup, AddressGroups, ROOT_ABSOLUTE } from './address-groups.ts';
 import { ADDRESS, ENTRY, HELPER_FILL, type LiftedBlock, RegionState } from './region-state.ts';
@@ -20,16 +18,20 @@ export interface AddressSpace {
   directLength: number;
 }
 
+/** Why the interpreter does an instruction: it is faster, or a memory access is not simple. */
+export const FOR_SPEED = 0;
+const FOR_MEMORY = 1;
+
 export abstract class RegionMemory extends RegionState {
   protected space!: AddressSpace;
   private readonly groups = new AddressGroups(this.ir);
   /** Paged mode: address node of the instruction at hand that was checked for writing; 0: none. */
   private writable = 0;
 
-  /** With a condition on the stack: leaves the instruction at hand to the interpreter if it holds. */
-  protected abstract sideExitIf(code: number): void;
+  /** With a condition on the stack: leaves the instruction at hand to the interpreter if it holds. @param reason FOR_* */
+  protected abstract sideExitIf(reason: number): void;
   /** The same, unless what `remedy` leaves on the stack is not zero. */
-  protected abstract sideExitUnless(code: number, remedy: () => void): void;
+  protected abstract sideExitUnless(reason: number, remedy: () => void): void;
 
   /** Prepares the accesses of a block. */
   protected beginMemory(lifted: LiftedBlock): void {
@@ -114,7 +116,7 @@ export abstract class RegionMemory extends RegionState {
     }
     out.i64Const((space.directLength - (group.end - group.least) + 1) | 0, 0);
     out.byte(op.I64_GE_U);
-    this.sideExitIf(EXIT_SIDE);
+    this.sideExitIf(FOR_MEMORY);
   }
 
   /** Side-exits if a page that a group stores to has code; a group lies in two pages at most. */
@@ -137,7 +139,7 @@ export abstract class RegionMemory extends RegionState {
       page(group.endStored - 1);
       out.byte(op.I32_OR);
     }
-    this.sideExitIf(EXIT_SIDE);
+    this.sideExitIf(FOR_MEMORY);
   }
 
   private locateAbsolute(node: number, address: number, size: number, write: boolean): number {
@@ -147,7 +149,7 @@ export abstract class RegionMemory extends RegionState {
     const inside = address >= space.directLow && address + size <= space.directLow + space.directLength;
     if (!inside) {
       out.i32Const(1);
-      this.sideExitIf(EXIT_SIDE);
+      this.sideExitIf(FOR_MEMORY);
     } else if (write) {
       const page = (at: number) => {
         out.i32Const(at >>> 12);
@@ -158,7 +160,7 @@ export abstract class RegionMemory extends RegionState {
         page(address + size - 1);
         out.byte(op.I32_OR);
       }
-      this.sideExitIf(EXIT_SIDE);
+      this.sideExitIf(FOR_MEMORY);
     }
     return 0;
   }
@@ -182,12 +184,12 @@ export abstract class RegionMemory extends RegionState {
     const { out } = this;
     probeTlb(out, ADDRESS, ENTRY, size, write ? state.TLB_WRITE : state.TLB_READ);
     out.byte(op.I64_NE);
-    this.sideExitUnless(EXIT_SIDE, () => {
+    this.sideExitUnless(FOR_MEMORY, () => {
       out.i32Const(0);
       out.localGet(ADDRESS);
       out.storeSized(state.S_SLOW_ADDRESS, 8);
       out.i32Const(size | (write ? FOR_WRITE : 0));
-      this.callHelper(HELPER_FILL, TYPE_RUN);
+      out.call(HELPER_FILL);
     });
   }
 
@@ -208,7 +210,7 @@ export abstract class RegionMemory extends RegionState {
       out.localGet(length);
       out.byte(op.I64_SUB);
       out.byte(op.I64_GT_U);
-      this.sideExitIf(EXIT_SIDE);
+      this.sideExitIf(FOR_MEMORY);
     }
     // BULK_MOST bytes lie in two pages at most.
     out.localGet(to);
@@ -218,7 +220,7 @@ export abstract class RegionMemory extends RegionState {
     out.byte(op.I64_ADD);
     this.pageFlags();
     out.byte(op.I32_OR);
-    this.sideExitIf(EXIT_SIDE);
+    this.sideExitIf(FOR_MEMORY);
     const host = (address: number) => {
       out.localGet(address);
       out.byte(op.I32_WRAP_I64);

@@ -5,20 +5,25 @@
 import * as op from '../ir/ops.ts';
 import type { Lifter } from '../lift/lifter.ts';
 import * as state from '../state.ts';
-import { TYPE_REGION } from '../wasm/core-types.ts';
+import { TYPE_FLAGS, TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_RUN } from '../wasm/core-types.ts';
 import { IrEmitter, isStateRead, LocalPool } from '../wasm/emitter.ts';
-import * as wasm from '../wasm/encoder.ts';
+import type * as wasm from '../wasm/encoder.ts';
 import type { BasicBlock } from './control-flow.ts';
 
-/** Entries of the helper table that regions import. */
+/** Functions of the core that regions import. */
 export const HELPER_STEP = 0;
 export const HELPER_FLAGS = 1;
 export const HELPER_PORT_IN = 2;
 export const HELPER_PORT_OUT = 3;
 export const HELPER_FILL = 4;
-export const HELPER_TABLE_SIZE = 8;
 /** The core's exports that they are. */
-export const REGION_HELPERS = ['step', 'flags', 'portIn', 'portOut', 'fill'] as const;
+export const REGION_HELPERS = [
+  { name: 'step', type: TYPE_RUN },
+  { name: 'flags', type: TYPE_FLAGS },
+  { name: 'portIn', type: TYPE_PORT_IN },
+  { name: 'portOut', type: TYPE_PORT_OUT },
+  { name: 'fill', type: TYPE_RUN },
+] as const;
 
 /** IR of one block: a range of nodes, with the start of each instruction. */
 export interface LiftedBlock {
@@ -30,22 +35,27 @@ export interface LiftedBlock {
   steps: number[];
 }
 
+/** The parameter of regions: how many of them called each other. */
+export const DEPTH = 0;
 /** The locals that every region has. */
-const CC_OP = 0;
-const CC_A = 1;
-const CC_B = 2;
-const CC_RES = 3;
-export const RIP = 4;
-export const BUDGET = 5;
-export const CODE = 6;
-export const ENTRY = 7;
-export const ADDRESS = 8;
+const CC_OP = 1;
+const CC_A = 2;
+const CC_B = 3;
+const CC_RES = 4;
+export const RIP = 5;
+export const BUDGET = 6;
+export const CODE = 7;
+export const ENTRY = 8;
+export const ADDRESS = 9;
 /** The exit site at which the region is left, 0 for none. */
-export const SITE = 9;
+export const SITE = 10;
 /** Where in its block a side exit is: AT_* fields. */
-export const AT = 10;
+export const AT = 11;
+/** S_EPOCH as the region was entered. */
+export const EPOCH = 12;
 const FIXED_LOCALS = [
   op.T_I32,
+  op.T_I32,
   op.T_I64,
   op.T_I64,
   op.T_I64,
@@ -54,6 +64,7 @@ const FIXED_LOCALS = [
   op.T_I32,
   op.T_I32,
   op.T_I64,
+  op.T_I32,
   op.T_I32,
   op.T_I32,
 ];
@@ -191,14 +202,6 @@ export abstract class RegionState extends IrEmitter {
     }
   }
 
-  protected callHelper(helper: number, type: number): void {
-    const { out } = this;
-    out.i32Const(helper);
-    out.byte(wasm.CALL_INDIRECT);
-    out.u32(type);
-    out.u32(0);
-  }
-
   // --- reads and writes ---
 
   /** Saves the wanted reads among `pending` that `conflicts` names and that come before node `before`. */
@@ -256,7 +259,7 @@ export abstract class RegionState extends IrEmitter {
   /** i32 on the stack: all flags of the locals' lazy flags, whatever their kind. */
   private callFlags(): void {
     this.spillFlags();
-    this.callHelper(HELPER_FLAGS, TYPE_REGION);
+    this.out.call(HELPER_FLAGS);
   }
 
   /** i32 0/1 on the stack: condition `cc` of flags of unknown kind. */

@@ -1,94 +1,76 @@
 /**
- * Exit sites: where regions leave although they could have gone on, had the translator known more. A *cold* exit goes to
- * code that had not run when the region was made; an *indirect* one to a target that was not known. Each site counts its
- * exits, and an indirect one notes its targets, until the region is worth making anew (EXIT_GROW).
+ * Exit sites: places where a region leaves although it could go on, had the translator known more. Each counts its exits
+ * in the machine's memory until it is full (EXIT_SITE); what is done then is the compiler's matter (compiler.ts).
  */
-import {
-  COLD_SITE_STRIDE,
-  INDIRECT_SITE_STRIDE,
-  S_COLD_SITES,
-  S_INDIRECT_SITES,
-  S_SITES_END,
-  SITE_TARGET_COUNT,
-  SITE_TARGETS,
-} from '../state.ts';
+import { S_SITES, S_SITES_END, SITE_COUNT, SITE_DEPTH, SITE_STRIDE } from '../state.ts';
+import type { Region } from './compiler.ts';
 
-/** Exits at a site before its region is made anew, unless told otherwise; more with each time that did not help. */
-const PATIENCE = 50_000;
-const PATIENCE_GROWTH = 4;
-const PATIENCE_MOST = 1 << 24;
+/** Leaves for code outside the region: the site is linked to the region that is there (links.ts). */
+export const SITE_LINK = 0;
+/** The same where the address varies: the link is for the last one seen. */
+export const SITE_INDIRECT_LINK = 1;
+/** Leaves an indirect jump for a target that was not known: the region is to be made anew with it. */
+export const SITE_JUMP = 2;
+/** Leaves for a memory access that is not simple: the region is to reach memory in another way. */
+export const SITE_SIDE = 3;
 
-interface Site {
-  readonly offset: number;
-  patience: number;
+export function isLink(site: Site): boolean {
+  return site.kind <= SITE_INDIRECT_LINK;
 }
 
-/** The slot that a target is noted in: the upper bits of the product with HASH_FACTOR. */
-export const HASH_FACTOR = 0x9e3779b1 | 0;
-export const HASH_SHIFT = 32 - Math.log2(SITE_TARGET_COUNT);
-
-/** Sites of one kind, by guest address. */
-class SiteTable {
-  private readonly sites = new Map<number, Site>();
-  private readonly i32: Int32Array;
-  private readonly first: number;
-  private readonly end: number;
-  private readonly stride: number;
-  private readonly patience: number;
-
-  constructor(i32: Int32Array, first: number, end: number, stride: number, patience: number) {
-    this.i32 = i32;
-    this.first = first;
-    this.end = end;
-    this.stride = stride;
-    this.patience = patience;
-  }
-
-  find(low: number): number {
-    return this.sites.get(low)?.offset ?? 0;
-  }
-
-  /** Memory of the site at an address, ready to count; 0 when there is no room for another. */
-  ready(low: number): number {
-    let site = this.sites.get(low);
-    if (site === undefined) {
-      const offset = this.first + this.sites.size * this.stride;
-      if (offset + this.stride > this.end) return 0;
-      site = { offset, patience: this.patience };
-      this.sites.set(low, site);
-    } else if (this.i32[site.offset >> 2] >= 0)
-      site.patience = Math.min(site.patience * PATIENCE_GROWTH, PATIENCE_MOST);
-    this.i32[site.offset >> 2] = -site.patience;
-    return site.offset;
-  }
+export interface Site {
+  /** Its place in memory. */
+  readonly offset: number;
+  readonly kind: number;
+  /** Of a link: index in its module's table. */
+  readonly slot: number;
+  /** The region that it is in; undefined: not yet put to use. */
+  region: Region | undefined;
+  /** The region that it is linked to. */
+  target: Region | undefined;
+  /** Exits that filled it so far, but for those that mappings changed behind. */
+  exits: number;
 }
 
 export class ExitSites {
   private readonly i32: Int32Array;
-  private readonly indirectSites: SiteTable;
-  private readonly coldSites: SiteTable;
+  private readonly byOffset = new Map<number, Site>();
+  private readonly free: number[] = [];
+  private next = S_SITES;
 
-  constructor(i32: Int32Array, patience = PATIENCE) {
+  constructor(i32: Int32Array) {
     this.i32 = i32;
-    this.indirectSites = new SiteTable(i32, S_INDIRECT_SITES, S_COLD_SITES, INDIRECT_SITE_STRIDE, patience);
-    this.coldSites = new SiteTable(i32, S_COLD_SITES, S_SITES_END, COLD_SITE_STRIDE, patience);
   }
 
-  /** Site of the indirect jump at an address: offset in memory, or 0. */
-  indirect(low: number): number {
-    return this.indirectSites.ready(low);
+  /** A site that is full after so many exits; undefined when there is no room for another. */
+  make(kind: number, patience: number, slot: number): Site | undefined {
+    const offset = this.free.pop() ?? this.next;
+    if (offset === S_SITES_END) return undefined;
+    if (offset === this.next) this.next += SITE_STRIDE;
+    const site: Site = { offset, kind, slot, region: undefined, target: undefined, exits: 0 };
+    this.byOffset.set(offset, site);
+    this.i32[(offset + SITE_DEPTH) >> 2] = 0;
+    this.await(site, patience);
+    return site;
   }
 
-  /** Site of the exits to an address: offset in memory, or 0. */
-  cold(low: number): number {
-    return this.coldSites.ready(low);
+  /** Has a site begin again to wait for so many exits. */
+  restart(site: Site, patience: number): void {
+    this.i32[(site.offset + SITE_COUNT) >> 2] = -patience;
   }
 
-  /** Targets (low halves) that the indirect jump at an address was seen to take. */
-  targets(low: number): number[] {
-    const offset = this.indirectSites.find(low);
-    if (offset === 0) return [];
-    const first = (offset + SITE_TARGETS) >> 2;
-    return [...this.i32.subarray(first, first + SITE_TARGET_COUNT)].filter((target) => target !== 0);
+  at(offset: number): Site | undefined {
+    return this.byOffset.get(offset);
+  }
+
+  /** Has a site be full after so many exits from now. */
+  await(site: Site, patience: number): void {
+    site.exits += patience;
+    this.restart(site, patience);
+  }
+
+  release(site: Site): void {
+    this.byOffset.delete(site.offset);
+    this.free.push(site.offset);
   }
 }

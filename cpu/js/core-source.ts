@@ -17,6 +17,7 @@ export function buildCoreSource(): string {
     types,
     functionTypes: [...functionImports, ...functions].map(({ type }) => type),
     tableEntry: ({ text }: { text: string }) => `table[${text}]`,
+    hasTailCalls: true,
   };
   const exported = functions.flatMap(({ exportAs }, i) =>
     exportAs === undefined ? [] : [`${exportAs}:f${imported + i}`],

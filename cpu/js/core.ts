@@ -1,6 +1,6 @@
 /** The core and the regions as JavaScript, for where WebAssembly code must not be generated (`-accel tcg,jit=js`). */
 import { setFlagsFromString } from 'node:v8';
-import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody } from '../core.ts';
+import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
 import { REGION_HELPERS } from '../jit/region-state.ts';
 import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
 import { LIBRARY } from './library.ts';
@@ -11,18 +11,19 @@ import type { Part } from './value.ts';
 /** What the core's source evaluates to (core-source.ts). */
 export type CoreFunction = (buffer: ArrayBuffer, imports: CoreImports, library: typeof LIBRARY) => CoreExports;
 
-interface CoreExports extends Record<(typeof REGION_HELPERS)[number], unknown> {
+interface CoreExports extends Record<(typeof REGION_HELPERS)[number]['name'], unknown> {
   run(op: number): number;
   flags(): number;
   /** The function table: handlers by number, regions. */
-  table: (((op: number) => number) | null)[];
+  table: (RegionFunction | null)[];
 }
 
-/** Of a region's code; its calls go to the helpers that it imports. */
+/** Of a region's code: it calls the helpers that it imports, and other regions by its module's table. */
 const context = {
   types: CORE_TYPES,
-  functionTypes: [],
-  tableEntry: ({ text }: Part) => `helper${text}`,
+  functionTypes: REGION_HELPERS.map(({ type }) => type),
+  tableEntry: ({ text }: Part) => `links[${text}]`,
+  hasTailCalls: false,
 };
 
 /**
@@ -31,8 +32,8 @@ const context = {
  */
 const COMPILER = [
   PROLOGUE,
-  `const {${REGION_HELPERS.map((name, i) => `${name}:helper${i}`)}}=core;`,
-  'return source=>eval(source);',
+  `const {${REGION_HELPERS.map(({ name }, i) => `${name}:f${i}`)}}=core;`,
+  'return (source,links)=>eval(source);',
 ].join('\n');
 
 /** V8 never optimises a function of more bytecode than this; its default of 60 KiB is less than a large region has. */
@@ -43,7 +44,9 @@ class JsCore implements Core {
   readonly run: (op: number) => number;
   readonly flags: () => number;
   private readonly table: CoreExports['table'];
-  private readonly evaluate: (source: string) => (() => number)[];
+  private readonly evaluate: (source: string, links: (RegionFunction | null)[]) => RegionFunction[];
+  /** Less than in WebAssembly: before they are optimised, functions keep every local on the stack. */
+  readonly linkDepth = 16;
 
   constructor(core: CoreFunction, size: number, imports: CoreImports) {
     setFlagsFromString(`--max-optimized-bytecode-size=${MAX_BYTECODE}`);
@@ -55,13 +58,20 @@ class JsCore implements Core {
     this.evaluate = new Function('buffer', 'library', 'core', COMPILER)(this.buffer, LIBRARY, exports);
   }
 
-  compile(bodies: readonly RegionBody[]): CompiledRegions {
+  compile(bodies: readonly RegionBody[], slots: number): CompiledRegions {
     const functions = bodies.map(({ code }) => `(${printFunction(context, 'region', TYPE_REGION, code)})`);
     const source = `[${functions}]`;
-    return { functions: this.evaluate(source), size: source.length };
+    const links: (RegionFunction | null)[] = Array(slots).fill(null);
+    return {
+      functions: this.evaluate(source, links),
+      size: source.length,
+      link: (slot, region) => {
+        links[slot] = region;
+      },
+    };
   }
 
-  setRegion(index: number, region: (() => number) | null): void {
+  setRegion(index: number, region: RegionFunction | null): void {
     this.table[index] = region;
   }
 }

@@ -3,7 +3,8 @@
  * instructions, and those are what the IR's operations are; so whatever they can write runs without WebAssembly too, with
  * one meaning for both. Structured control flow becomes labelled blocks and loops.
  *
- * A tail call through the function table returns its argument, a record: whoever called runs its handler next.
+ * A tail call through the core's function table returns its argument, a record: whoever called runs its handler next. In
+ * regions it is a call.
  */
 import * as op from '../ir/ops.ts';
 import * as simd from '../ir/simd.ts';
@@ -24,6 +25,8 @@ export interface PrintContext {
   readonly functionTypes: readonly number[];
   /** The function of the table whose index is an expression. */
   tableEntry(index: Part): string;
+  /** Does whoever called the code do its tail calls? */
+  readonly hasTailCalls: boolean;
 }
 
 interface Frame {
@@ -272,13 +275,15 @@ class Printer {
         this.call(this.context.tableEntry(scope.pop().parts[0]), type);
         return;
       }
-      case wasm.RETURN_CALL_INDIRECT:
+      case wasm.RETURN_CALL_INDIRECT: {
+        const type = this.context.types[code.u32()];
         code.u32();
-        code.u32();
-        scope.pop();
-        this.emitReturn();
+        const entry = scope.pop().parts[0];
+        if (this.context.hasTailCalls) this.emitReturn();
+        else scope.emit(`return ${this.callText(this.context.tableEntry(entry), type)};`);
         this.close();
         return;
+      }
       case wasm.DROP:
         scope.pop();
         scope.endStatement();

@@ -11,9 +11,9 @@ import {
   IMPORT_PORT_OUT,
   IMPORT_SLOW_LOAD,
   IMPORT_SLOW_STORE,
+  TYPE_FLAGS,
   TYPE_PORT_IN,
   TYPE_PORT_OUT,
-  TYPE_REGION,
   TYPE_RUN,
   TYPE_SLOW,
 } from './core-types.ts';
@@ -79,8 +79,8 @@ function byKind(
   locals.declare(body, 0);
   body.raw(out.written());
   return exportAs === undefined
-    ? { type: TYPE_REGION, body: body.written() }
-    : { type: TYPE_REGION, body: body.written(), exportAs };
+    ? { type: TYPE_FLAGS, body: body.written() }
+    : { type: TYPE_FLAGS, body: body.written(), exportAs };
 }
 
 /** @param plain a function that may do it all (Mmu.loadPlain, storePlain); otherwise `target` does */

@@ -6,7 +6,7 @@ const I64 = 0x7e;
 
 /** run(op) and helper(op): → EXIT_* or HELPER_*. */
 export const TYPE_RUN = 0;
-/** A region: () → EXIT_*. */
+/** A region: (depth of the regions that called each other) → EXIT_*. */
 export const TYPE_REGION = 1;
 /** slow path (address, size | flags) → nonzero on a fault. */
 export const TYPE_SLOW = 2;
@@ -16,14 +16,17 @@ export const TYPE_PORT_IN = 3;
 export const TYPE_PORT_OUT = 4;
 /** (RIP low, RIP high, mode) → table index. */
 export const TYPE_REGION_AT = 5;
+/** () → flags, or 0 or 1. */
+export const TYPE_FLAGS = 6;
 
 export const CORE_TYPES: FunctionType[] = [
   { parameters: [I32], results: [I32] },
-  { parameters: [], results: [I32] },
+  { parameters: [I32], results: [I32] },
   { parameters: [I64, I32], results: [I32] },
   { parameters: [I32, I32], results: [I32] },
   { parameters: [I32, I32, I32], results: [] },
   { parameters: [I32, I32, I32], results: [I32] },
+  { parameters: [], results: [I32] },
 ];
 
 /** Imported functions: TypeScript executes an instruction; loads or stores what the TLB does not allow at once;

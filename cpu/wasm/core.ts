@@ -1,6 +1,6 @@
 /** The core and the regions as WebAssembly: one module owns the function table, regions come in modules of their own. */
-import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody } from '../core.ts';
-import { HELPER_TABLE_SIZE, REGION_HELPERS } from '../jit/region-state.ts';
+import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
+import { REGION_HELPERS } from '../jit/region-state.ts';
 import { CORE_TYPES, TYPE_REGION } from './core-types.ts';
 import { assembleModule } from './encoder.ts';
 
@@ -12,7 +12,8 @@ class WasmCore implements Core {
   readonly flags: () => number;
   private readonly memory: WebAssembly.Memory;
   private readonly table: WebAssembly.Table;
-  private readonly helperTable: WebAssembly.Table;
+  private readonly imports: Record<string, unknown>;
+  readonly linkDepth = 64;
   private heedsHints = false;
 
   constructor(module: WebAssembly.Module, size: number, imports: CoreImports) {
@@ -24,11 +25,11 @@ class WasmCore implements Core {
     this.run = exports.run as (op: number) => number;
     this.flags = exports.flags as () => number;
     this.table = exports.table as WebAssembly.Table;
-    this.helperTable = new WebAssembly.Table({ element: 'anyfunc', initial: HELPER_TABLE_SIZE });
-    for (const [i, name] of REGION_HELPERS.entries()) this.helperTable.set(i, exports[name]);
+    this.imports = { m: this.memory };
+    for (const { name } of REGION_HELPERS) this.imports[name] = exports[name];
   }
 
-  compile(bodies: readonly RegionBody[]): CompiledRegions {
+  compile(bodies: readonly RegionBody[], slots: number): CompiledRegions {
     if (!this.heedsHints) {
       this.heedsHints = true;
       // V8 heeds branch hints only when told to. Now and not before: loading node:v8 takes milliseconds of a start.
@@ -36,18 +37,21 @@ class WasmCore implements Core {
     }
     const bytes = assembleModule({
       types: CORE_TYPES,
-      functionImports: [],
+      functionImports: [...REGION_HELPERS],
       memory: { initial: 256, maximum: 65536 },
-      importedTable: HELPER_TABLE_SIZE,
+      ownTable: slots,
       functions: bodies.map(({ code, hints }, i) => ({ type: TYPE_REGION, body: code, hints, exportAs: `f${i}` })),
     });
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      e: { m: this.memory, t: this.helperTable },
-    });
-    return { functions: bodies.map((_, i) => exports[`f${i}`] as () => number), size: bytes.length };
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: this.imports });
+    const table = exports.table as WebAssembly.Table;
+    return {
+      functions: bodies.map((_, i) => exports[`f${i}`] as RegionFunction),
+      size: bytes.length,
+      link: (slot, region) => table.set(slot, region),
+    };
   }
 
-  setRegion(index: number, region: (() => number) | null): void {
+  setRegion(index: number, region: RegionFunction | null): void {
     if (index >= this.table.length) this.table.grow(this.table.length);
     this.table.set(index, region);
   }

@@ -3,7 +3,7 @@
  * and runs it.
  * Regions come back to it; handlers tail-call it when a block ends.
  */
-import { EXIT_MISS, EXIT_RECOMPILE, EXIT_SIDE } from '../exits.ts';
+import { EXIT_INTERPRET, EXIT_MISS } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as record from '../record.ts';
 import * as state from '../state.ts';
@@ -16,9 +16,6 @@ const SKIP_REGION = 1;
 const CODE = 2;
 const OP_FOUND = 3;
 const RIP = 4;
-
-/** Side exits after which a region is looked at again. */
-const SIDE_EXIT_LIMIT = 1000;
 
 /** Body of lookup(). `atRip`: the function that finds or decodes the block at RIP (BlockCache.atRip), if there is one. */
 export function lookupBody(atRip?: number): Uint8Array {
@@ -84,6 +81,7 @@ function lookup(out: wasm.Encoder, atRip?: number): void {
   out.localTee(CODE);
   out.byte(wasm.IF);
   out.byte(wasm.VOID);
+  out.i32Const(0);
   out.localGet(CODE);
   out.byte(wasm.CALL_INDIRECT);
   out.u32(TYPE_REGION);
@@ -91,20 +89,12 @@ function lookup(out: wasm.Encoder, atRip?: number): void {
   out.localTee(CODE);
   out.localSet(SKIP_REGION);
   out.localGet(CODE);
-  out.i32Const(EXIT_SIDE);
-  out.byte(op.I32_GE_U);
+  out.i32Const(EXIT_INTERPRET);
+  out.byte(op.I32_GT_U);
   out.byte(wasm.IF);
   out.byte(wasm.VOID);
-  out.localGet(CODE);
-  out.i32Const(EXIT_SIDE);
-  out.byte(op.I32_NE);
-  out.byte(wasm.IF);
-  out.byte(wasm.VOID);
-  noteEntry(out);
   out.localGet(CODE);
   out.byte(wasm.RETURN);
-  out.byte(wasm.END);
-  countSideExit(out);
   out.byte(wasm.END);
   out.branch(wasm.BR, 2); // $lookup
   out.byte(wasm.END);
@@ -135,30 +125,4 @@ function matches(out: wasm.Encoder): void {
   out.loadField(state.S_MODE, 4);
   out.byte(op.I32_EQ);
   out.byte(op.I32_AND);
-}
-
-/** Tells TypeScript which jump-cache entry an exit is about. */
-function noteEntry(out: wasm.Encoder): void {
-  out.i32Const(0);
-  out.localGet(ENTRY);
-  out.storeSized(state.S_EXIT_ENTRY, 4);
-}
-
-/** Counts a side exit of the region of ENTRY; every SIDE_EXIT_LIMIT-th goes to TypeScript. */
-function countSideExit(out: wasm.Encoder): void {
-  out.localGet(ENTRY);
-  out.localGet(ENTRY);
-  out.loadSized(state.JUMP_EXITS, 4);
-  out.i32Const(1);
-  out.byte(op.I32_ADD);
-  out.localTee(CODE);
-  out.storeSized(state.JUMP_EXITS, 4);
-  out.localGet(CODE);
-  out.i32Const(SIDE_EXIT_LIMIT);
-  out.byte(op.I32_EQ);
-  out.byte(wasm.IF);
-  out.byte(wasm.VOID);
-  noteEntry(out);
-  exit(out, EXIT_RECOMPILE);
-  out.byte(wasm.END);
 }

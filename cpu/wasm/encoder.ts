@@ -225,8 +225,7 @@ export interface ModuleParts {
   functionImports: { name: string; type: number }[];
   /** Pages of the imported memory "e"."m", which is shared. */
   memory: { initial: number; maximum: number };
-  /** Imported table "e"."t" of functions: minimum size; or a table of its own. */
-  importedTable?: number;
+  /** Size of the module's table of functions. */
   ownTable?: number;
   /** Functions (by index) that the module's own table starts with. */
   elements?: number[];
@@ -257,7 +256,7 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
   }
   finish(1);
 
-  section.u32(parts.functionImports.length + 1 + (parts.importedTable === undefined ? 0 : 1));
+  section.u32(parts.functionImports.length + 1);
   for (const { name, type } of parts.functionImports) {
     section.name('e');
     section.name(name);
@@ -270,14 +269,6 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
   section.byte(LIMITS_SHARED);
   section.u32(parts.memory.initial);
   section.u32(parts.memory.maximum);
-  if (parts.importedTable !== undefined) {
-    section.name('e');
-    section.name('t');
-    section.byte(1);
-    section.byte(0x70);
-    section.byte(0);
-    section.u32(parts.importedTable);
-  }
   finish(2);
 
   section.u32(parts.functions.length);

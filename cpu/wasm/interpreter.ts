@@ -28,7 +28,7 @@ import {
   IMPORT_HELPER,
   IMPORT_REGION_AT,
   TABLE_SIZE,
-  TYPE_REGION,
+  TYPE_FLAGS,
   TYPE_RUN,
 } from './core-types.ts';
 import { lookupBody } from './dispatcher.ts';
@@ -284,7 +284,7 @@ export function coreModule(sources?: string): wasm.ModuleParts {
     ...(front && { globals: front.globals, data: front.data }),
     functions: [
       ...coreFunctions(front?.plain),
-      { type: TYPE_REGION, body: lookupBody(front && atRip) },
+      { type: TYPE_FLAGS, body: lookupBody(front && atRip) },
       recordFunction(helper),
       recordFunction(fault),
       recordFunction(run, 'run'),

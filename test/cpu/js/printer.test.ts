@@ -125,7 +125,7 @@ function compile(bodies: readonly Uint8Array[]) {
     functions: bodies.map((code, i) => ({ type: 0, body: code, exportAs: `${i}` })),
   });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { m: memory } });
-  const context = { types: TYPES, functionTypes: [], tableEntry: () => '' };
+  const context = { types: TYPES, functionTypes: [], hasTailCalls: true, tableEntry: () => '' };
   const buffer = new ArrayBuffer(0x1000);
   const source = printSource(
     context,

@@ -1,0 +1,86 @@
+/**
+ * Links: where a region leaves for another one, it calls that directly and not by way of the dispatcher's look-up. A call
+ * of the guest becomes one of the host's, and the region goes on behind it if the guest comes back there with nothing
+ * changed that it depends on (region-flow.ts); else all regions that called each other return, as the guest's state is in
+ * memory. How deep they call each other is bounded.
+ */
+import { SITE_DEPTH, SITE_RIP } from '../state.ts';
+import type { Region } from './compiler.ts';
+import { type ExitSites, SITE_LINK, type Site } from './sites.ts';
+
+/** Exits before a site is linked; and when it could not be, or for other targets than that of an indirect link. */
+export const FIRST_PATIENCE = 16;
+const RETRY_PATIENCE = 256;
+
+export class Links {
+  private readonly i32: Int32Array;
+  private readonly sites: ExitSites;
+  private readonly depth: number;
+  /** Uses of a link before its region is made anew to know the code there. */
+  private readonly patience: number;
+  /** Sites that are linked, by the region that they are linked to. */
+  private readonly linked = new Map<Region, Set<Site>>();
+
+  /** @param depth how many regions may call each other */
+  constructor(i32: Int32Array, sites: ExitSites, depth: number, patience: number) {
+    this.i32 = i32;
+    this.sites = sites;
+    this.depth = depth;
+    this.patience = patience;
+  }
+
+  isLinked(site: Site): boolean {
+    return this.i32[(site.offset + SITE_DEPTH) >> 2] !== 0;
+  }
+
+  /** Links a site to a region for an address; if there is none, it is asked again later. */
+  link(site: Site, target: Region | undefined, ripLow: number, ripHigh: number): void {
+    const { i32 } = this;
+    if (site.target !== undefined && site.target !== target) this.unlink(site);
+    if (target === undefined) {
+      this.sites.await(site, RETRY_PATIENCE);
+      return;
+    }
+    if (site.target === undefined) {
+      site.region!.module.link(site.slot, target.run);
+      site.target = target;
+      const set = this.linked.get(target);
+      if (set === undefined) this.linked.set(target, new Set([site]));
+      else set.add(site);
+    }
+    i32[(site.offset + SITE_RIP) >> 2] = ripLow;
+    i32[(site.offset + SITE_RIP + 4) >> 2] = ripHigh;
+    i32[(site.offset + SITE_DEPTH) >> 2] = this.depth;
+    if (site.kind === SITE_LINK) this.sites.restart(site, this.patience);
+    else this.sites.await(site, RETRY_PATIENCE);
+  }
+
+  /** Undoes a link. */
+  private unlink(site: Site): void {
+    this.i32[(site.offset + SITE_DEPTH) >> 2] = 0;
+    // So that the target's module can be collected.
+    site.region!.module.link(site.slot, null);
+    this.linked.get(site.target!)?.delete(site);
+    site.target = undefined;
+    this.sites.restart(site, FIRST_PATIENCE);
+  }
+
+  /** A region is gone: nothing is linked to it any more, and its sites are free. */
+  drop(region: Region): void {
+    for (const site of this.linked.get(region) ?? []) this.unlink(site);
+    this.linked.delete(region);
+    for (const site of region.sites) {
+      if (site.target !== undefined) this.unlink(site);
+      this.sites.release(site);
+    }
+  }
+
+  /** Mappings changed: all links are to be made anew. */
+  clear(): void {
+    for (const set of this.linked.values())
+      for (const site of set) {
+        this.i32[(site.offset + SITE_DEPTH) >> 2] = 0;
+        this.sites.restart(site, FIRST_PATIENCE);
+      }
+  }
+}
