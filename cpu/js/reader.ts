@@ -18,6 +18,11 @@ export class CodeReader {
     this.bytes = bytes;
   }
 
+  /** Bytes read so far. */
+  get position(): number {
+    return this.at;
+  }
+
   byte(): number {
     return this.bytes[this.at++];
   }
