@@ -22,8 +22,8 @@ for (const [n, name] of SEGMENTS.entries()) fields.set(state.segmentOffset(n) + 
 /** Name of the place at an offset of the machine's memory. */
 export function place(offset: number): string {
   if (offset >= state.RAM_BASE) return offset === state.RAM_BASE ? 'ram' : `ram+${offset - state.RAM_BASE}`;
-  if (offset >= state.S_COLD_SITES) return `cold_sites+${offset - state.S_COLD_SITES}`;
-  if (offset >= state.S_INDIRECT_SITES) return `indirect_sites+${offset - state.S_INDIRECT_SITES}`;
+  if (offset >= state.S_JUMP_TARGETS) return `jump_targets+${offset - state.S_JUMP_TARGETS}`;
+  if (offset >= state.S_SITES) return `sites+${offset - state.S_SITES}`;
   return fields.get(offset) ?? `0x${offset.toString(16)}`;
 }
 

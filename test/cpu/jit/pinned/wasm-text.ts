@@ -6,7 +6,7 @@ import * as op from '../../../../cpu/ir/ops.ts';
 import { REGION_HELPERS } from '../../../../cpu/jit/region-state.ts';
 import { CodeReader, isLaneAccess } from '../../../../cpu/js/reader.ts';
 import * as vectors from '../../../../cpu/js/vector.ts';
-import { CORE_TYPES } from '../../../../cpu/wasm/core-types.ts';
+import { CORE_TYPES, TYPE_REGION } from '../../../../cpu/wasm/core-types.ts';
 import * as wasm from '../../../../cpu/wasm/encoder.ts';
 import { hexBytes, instruction, integer64, number, place } from './names.ts';
 
@@ -104,6 +104,8 @@ class BodyReader {
   constructor(body: Uint8Array) {
     const code = new CodeReader(body);
     this.code = code;
+    for (const type of CORE_TYPES[TYPE_REGION].parameters) this.types.push(TYPE_NAMES[type]);
+    this.names.set(0, 'depth');
     for (let runs = code.u32(); runs > 0; runs--) {
       const count = code.u32();
       const type = TYPE_NAMES[code.byte()];
@@ -179,12 +181,6 @@ class BodyReader {
     else this.emit(text);
   }
 
-  /** What a call through the table goes to. */
-  private tableEntry(): string {
-    const index = this.pop();
-    return REGION_HELPERS[Number(index)] ?? `table[${index}]`;
-  }
-
   private instruction(opcode: number): void {
     const { code } = this;
     switch (opcode) {
@@ -227,11 +223,16 @@ class BodyReader {
       case wasm.RETURN:
         this.leave(`return ${this.stack.length > 0 ? this.pop() : ''}`.trim());
         break;
+      case wasm.CALL: {
+        const { name, type } = REGION_HELPERS[code.u32()];
+        this.call(name, type);
+        break;
+      }
       case wasm.CALL_INDIRECT:
       case wasm.RETURN_CALL_INDIRECT: {
         const type = code.u32();
         code.u32();
-        this.call(this.tableEntry(), type);
+        this.call(`links[${this.pop()}]`, type);
         if (opcode === wasm.RETURN_CALL_INDIRECT) this.leave(`return ${this.pop()}`);
         break;
       }
