@@ -65,10 +65,12 @@ export interface Addon {
   linkat(directory: number, name: string, newDirectory: number, newName: string): number;
   renameat(directory: number, name: string, newDirectory: number, newName: string): number;
 
-  // heap.c
+  // memory.c
 
   /** Gives free memory of the C heap back to the kernel, as far as that can be had. @returns 1: there was some */
   trimHeap(): number;
+  /** From now on V8 gets new memory side by side, and not all over the address space. */
+  gatherMemory(): number;
 
   // sandbox.c
 

@@ -161,6 +161,8 @@ export class Machine implements MonitorTarget {
     );
     this.tapFds = new Int32Array(this.tapCards.length);
     const addon = tryLoadAddon();
+    // Code that jumps between many modules is found faster so. Where the kernel refuses, nothing else changes.
+    addon?.gatherMemory();
     this.idling = new Idling(addon, this.tapFds, () => this.step());
     this.endHeapTrim = addon && startHeapTrim(addon, () => this.cpu.regions?.counters.regions ?? 0);
     for (const backend of backends.values()) {
