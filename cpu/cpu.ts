@@ -291,7 +291,7 @@ export class Cpu {
     const { i32 } = this;
     i32[S_BUDGET >> 2] = budget;
     this.eventRequested = false;
-    this.regions?.compile();
+    this.regions?.compileIfDue();
     let stop = -1;
     while (stop < 0) {
       if (this.eventRequested) {

@@ -451,9 +451,9 @@ export class Machine implements MonitorTarget {
       `blocks decoded: ${cpu.blocks.decoded}, dropped: ${cpu.blocks.dropped}`,
     ];
     if (cpu.regions !== undefined) {
-      const { regions, instructions, bytes, milliseconds, killed } = cpu.regions.counters;
+      const { regions, batches, instructions, bytes, milliseconds, killed } = cpu.regions.counters;
       lines.push(
-        `regions translated: ${regions} (${instructions} guest instructions, ${bytes} bytes, ${milliseconds.toFixed(0)} ms), dropped: ${killed}`,
+        `regions translated: ${regions} in ${batches} modules (${instructions} guest instructions, ${bytes} bytes, ${milliseconds.toFixed(0)} ms), dropped: ${killed}`,
       );
     }
     return lines;
