@@ -151,6 +151,8 @@ export class RegionCompiler {
   /** Entries that regions need besides those that their code tells, by the region's address. */
   private readonly moreEntries = new Map<number, number[]>();
   private readonly callees = new Callees();
+  /** Functions that were called, by the low half of their address. */
+  private readonly called = new Set<number>();
   private readonly windows: DirectWindows;
   /** The direct window in use, and whether it must be asked for again. */
   private window: DirectWindow = { low: 0, length: 0 };
@@ -415,6 +417,7 @@ export class RegionCompiler {
         return 0;
       },
       warm: (low: number, addressHigh: number) => this.blocks.executions(low, addressHigh, mode) >= warm,
+      called: this.called,
       targets: (low: number) => this.targets.seen(low),
     };
     return source;

@@ -72,6 +72,8 @@ export interface CodeSource {
   readonly bytes: Uint8Array;
   /** Does the block at this address run often enough to be in a region? */
   warm(low: number, high: number): boolean;
+  /** Addresses (low halves) that were seen to be called: functions, which are translated once. */
+  readonly called: Set<number>;
   /** Low halves of the targets that the indirect jump at an address was seen to take. */
   targets(low: number): number[];
 }
@@ -219,8 +221,9 @@ export class ControlFlow {
     } else if (isJump[row]) {
       block.end = END_JUMP;
       block.targets = [low, targetHigh_];
-      this.follow(low, targetHigh_, context);
+      if (!this.source.called.has(low) || low === this.starts[0].low) this.follow(low, targetHigh_, context);
     } else if (isCall[row]) {
+      this.source.called.add(low);
       const into = this.follows(low, targetHigh_) ? this.callee(context, next, high) : undefined;
       if (into !== undefined) {
         block.end = END_JUMP;
