@@ -1,6 +1,7 @@
 /** What the CPU counts for `-d stats`. */
 
-const EXIT_NAMES = [
+/** By EXIT_* code. */
+export const EXIT_NAMES = [
   'go on',
   'interpret',
   'unknown code',

@@ -41,26 +41,29 @@ rmSync(generator);
 mkdirSync(`${root}dist`, { recursive: true });
 writeFileSync(`${root}dist/core.wasm`, buildCoreModule(`${root}cpu`));
 
-// The core as JavaScript brings its back end along: only those who ask for it load either.
-await build({
-  absWorkingDir: root,
-  stdin: {
-    contents: `
-      import { jsCore } from './cpu/js/core.ts';
-      export const core = jsCore(${buildCoreSource()});`,
-    resolveDir: root,
-    loader: 'ts',
-  },
-  outfile: `${root}dist/core.cjs`,
-  bundle: true,
-  platform: 'node',
-  target: 'node20.19',
-  format: 'cjs',
-  minifySyntax: true,
-  minifyWhitespace: true,
-  legalComments: 'none',
-  logLevel: 'warning',
-});
+/** A part of the program that only those load who ask for it: dist/<name>.cjs, which brings along what it needs. */
+async function buildPart(name, contents) {
+  await build({
+    absWorkingDir: root,
+    stdin: { contents, resolveDir: root, loader: 'ts' },
+    outfile: `${root}dist/${name}.cjs`,
+    bundle: true,
+    platform: 'node',
+    target: 'node20.19',
+    format: 'cjs',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+}
+
+await buildPart(
+  'core',
+  `import { jsCore } from './cpu/js/core.ts';
+  export const core = jsCore(${buildCoreSource()});`,
+);
+await buildPart('watchers', `export * from './vmm/watch/watchers.ts';`);
 
 await build({
   absWorkingDir: root,
@@ -77,6 +80,7 @@ await build({
     'import.meta.url': 'undefined',
     WASM_CORE_FILE: '"core.wasm"',
     JS_CORE_FILE: '"core.cjs"',
+    WATCHERS_FILE: '"watchers.cjs"',
     OPCODE_COLUMNS: JSON.stringify(JSON.stringify(embeddedColumns())),
   },
   minifySyntax: true,

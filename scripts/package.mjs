@@ -106,6 +106,7 @@ const files = [
   { path: `${HOME}/dist/tsvmm.js.cache`, bytes: built('dist/tsvmm.js.cache', 'build') },
   { path: `${HOME}/dist/core.wasm`, bytes: built('dist/core.wasm', 'build') },
   { path: `${HOME}/dist/core.cjs`, bytes: built('dist/core.cjs', 'build') },
+  { path: `${HOME}/dist/watchers.cjs`, bytes: built('dist/watchers.cjs', 'build') },
 ];
 /** Relative, so that it also holds where the archive is unpacked elsewhere. */
 const linkAt = (path) => ({ path, link: relative(dirname(path), `${HOME}/bin/tsvmm`) });

@@ -14,6 +14,12 @@ function built(file: string): string {
   return join(dirname(realpathSync(process.argv[1])), '..', 'dist', file);
 }
 
+/** What a part of the build exports that is loaded only when it is needed. */
+export function requireBuilt(file: string): unknown {
+  const { createRequire } = process.getBuiltinModule('node:module');
+  return createRequire(built(file))(built(file));
+}
+
 /** @param form `js`: without any WebAssembly code */
 export async function loadCore(form: 'wasm' | 'js'): Promise<CoreFactory> {
   return form === 'js' ? loadJsCore() : loadWasmCore();
@@ -34,6 +40,5 @@ async function loadJsCore(): Promise<CoreFactory> {
     const { jsCore } = await import('../cpu/js/core.ts');
     return jsCore(evaluateCore());
   }
-  const { createRequire } = process.getBuiltinModule('node:module');
-  return createRequire(built(JS_CORE_FILE))(built(JS_CORE_FILE)).core;
+  return (requireBuilt(JS_CORE_FILE) as { core: CoreFactory }).core;
 }

@@ -3,7 +3,6 @@
  * CPU in slices of a few milliseconds and serves devices and the event loop in between.
  */
 
-import { openSync, writeSync } from 'node:fs';
 import type { CoreFactory } from '../cpu/core.ts';
 import { type ApicRegisters, Cpu, HOT_THRESHOLD, STOP_BUDGET, STOP_SHUTDOWN, WARM_UP_MS } from '../cpu/cpu.ts';
 import { RAM_BASE } from '../cpu/state.ts';
@@ -23,10 +22,10 @@ import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
 import { Console } from './console/console.ts';
 import { loadCore } from './core.ts';
 import { describeCpu, pagingOf } from './cpu-text.ts';
-import { reasonOf, UserError } from './errors.ts';
 import { RamGuestMemory } from './guest-memory.ts';
 import { startHeapTrim } from './heap-trim.ts';
 import { Idling } from './idle.ts';
+import { Log } from './log.ts';
 import { Monitor } from './monitor/hmp.ts';
 import type { PagingState } from './monitor/page-tables.ts';
 import { QmpMonitor } from './monitor/qmp.ts';
@@ -35,6 +34,8 @@ import { openBackends } from './network.ts';
 import type { MachineConfig } from './options/config.ts';
 import { confine } from './sandbox.ts';
 import { mark, markFirst, startupLines } from './startup.ts';
+import { loadWatcher } from './watch/load.ts';
+import type { MachineWatcher } from './watch/watch.ts';
 
 /** A slice lasts about so long, ns. */
 const SLICE = 2e6;
@@ -86,17 +87,24 @@ export class Machine implements MonitorTarget {
   private stopRequested = false;
   private resetRequested: Cause | undefined;
   private powerOffRequested: Cause | undefined;
-  /** Of `-D`; undefined: the log goes to standard error. */
-  private readonly logFd: number | undefined;
+  private readonly log: Log;
+  private readonly watcher: MachineWatcher | undefined;
   private readonly readFile = fileKeeper();
   private readonly observers = new Set<(event: MachineEvent) => void>();
   private exitStatus: number | undefined;
   private patience = PATIENCE;
 
   /** @throws UserError when something that the configuration asks for cannot be had */
-  constructor(config: MachineConfig, backends: ReadonlyMap<string, NetBackend>, core: CoreFactory) {
+  constructor(
+    config: MachineConfig,
+    backends: ReadonlyMap<string, NetBackend>,
+    core: CoreFactory,
+    log: Log,
+    watcher: MachineWatcher | undefined,
+  ) {
     this.config = config;
-    this.logFd = openLog(config.logFile);
+    this.log = log;
+    this.watcher = watcher;
     this.backends = backends;
     this.console = new Console(config.characters, () => this.quit());
     this.clock =
@@ -105,6 +113,7 @@ export class Machine implements MonitorTarget {
         : new IcountClock(() => this.cpu.instructions, config.icountShift);
     const ports = new PortBus();
     const mmio = new MmioBus();
+    watcher?.watchBuses(ports, mmio);
     const { tsc } = this.clock;
     this.interrupts = new InterruptHub({
       clock: this.clock,
@@ -118,7 +127,8 @@ export class Machine implements MonitorTarget {
     this.cpu = new Cpu(
       {
         ramSize: config.ramSize,
-        core,
+        core: watcher?.watchCore(core) ?? core,
+        observer: watcher,
         hotThreshold: config.jit === 'off' ? 0 : HOT_THRESHOLD,
         warmUp: WARM_UP_MS,
       },
@@ -171,6 +181,8 @@ export class Machine implements MonitorTarget {
     if (config.log.includes('startup')) {
       this.markFirsts();
     }
+    const { cpu, interrupts } = this;
+    watcher?.watchMachine({ cpu, interrupts, virtioDevices: this.board.virtioDevices, backends });
     if (config.startStopped) {
       this.paused = 'prelaunch';
       this.clock.pause();
@@ -459,37 +471,21 @@ export class Machine implements MonitorTarget {
     return lines;
   }
 
-  private writeLog(lines: readonly string[]): void {
-    const text = lines.map((line) => `${line}\n`).join('');
-    if (this.logFd === undefined) {
-      process.stderr.write(text);
-    } else {
-      writeSync(this.logFd, text);
-    }
-  }
-
   private close(): void {
     if (this.config.log.includes('startup')) {
-      this.writeLog(startupLines());
+      this.log.lines(startupLines());
     }
     if (this.config.log.includes('stats')) {
-      this.writeLog(this.statistics());
+      this.log.lines(this.statistics());
     }
+    this.watcher?.close();
+    this.log.flush();
     this.endHeapTrim?.();
     this.console.close(this.patience);
     this.board.close();
     for (const backend of this.backends.values()) {
       backend.close();
     }
-  }
-}
-
-/** @throws UserError when it cannot be written */
-function openLog(path: string | undefined): number | undefined {
-  try {
-    return path === undefined ? undefined : openSync(path, 'a');
-  } catch (error) {
-    throw new UserError(`-D ${path}: could not open the log: ${reasonOf(error)}`);
   }
 }
 
@@ -520,7 +516,9 @@ export async function createMachine(config: MachineConfig): Promise<Machine> {
   try {
     const core = await loadCore(config.jit === 'js' ? 'js' : 'wasm');
     mark('core loaded');
-    const machine = new Machine(config, backends, core);
+    const log = new Log(config.logFile);
+    const watcher = await loadWatcher(config, log);
+    const machine = new Machine(config, backends, core, log, watcher);
     mark('machine built');
     return machine;
   } catch (error) {

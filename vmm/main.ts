@@ -1,6 +1,6 @@
 /** The program: command line in, exit status out. Everything that goes wrong ends here as one line on stderr. */
 
-import { unlinkSync, writeFileSync, writeSync } from 'node:fs';
+import { unlinkSync, writeFileSync } from 'node:fs';
 import { NetBackendError } from '../devices/net/errors.ts';
 import { BootError } from '../firmware/boot-state.ts';
 import { AddonError } from '../native/addon.ts';
@@ -8,11 +8,10 @@ import { reasonOf, UserError } from './errors.ts';
 import type { Machine } from './machine.ts';
 import type { MachineConfig } from './options/config.ts';
 import { parseArguments } from './options/parse.ts';
+import { print, STDERR, STDOUT } from './print.ts';
 import { mark } from './startup.ts';
 import { VERSION } from './version.ts';
 
-const STDOUT = 1;
-const STDERR = 2;
 const STATUS_OK = 0;
 const STATUS_USER_ERROR = 1;
 /** EX_SOFTWARE of sysexits.h. */
@@ -133,18 +132,4 @@ function reportInternalError(error: unknown, machine: Machine | undefined): void
     STDERR,
     `tsvmm: internal error: ${text}\n${machine?.registers() ?? ''}This is a mistake in tsvmm ${VERSION} on Node ${process.version}. Please report it with these lines, the command line and the kernel.\n`,
   );
-}
-
-/** Standard output and error may be closed or full; that must not become another error. */
-function print(fd: number, text: string): void {
-  let bytes = Buffer.from(text);
-  while (bytes.length > 0) {
-    try {
-      bytes = bytes.subarray(writeSync(fd, bytes));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
-        return;
-      }
-    }
-  }
 }

@@ -2,11 +2,9 @@
 import { setFlagsFromString } from 'node:v8';
 import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
 import { REGION_HELPERS } from '../jit/region-state.ts';
-import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
 import { LIBRARY } from './library.ts';
 import { PROLOGUE } from './module.ts';
-import { printFunction } from './printer.ts';
-import type { Part } from './value.ts';
+import { regionSource } from './region-source.ts';
 
 /** What the core's source evaluates to (core-source.ts). */
 export type CoreFunction = (buffer: ArrayBuffer, imports: CoreImports, library: typeof LIBRARY) => CoreExports;
@@ -17,14 +15,6 @@ interface CoreExports extends Record<(typeof REGION_HELPERS)[number]['name'], un
   /** The function table: handlers by number, regions. */
   table: (RegionFunction | null)[];
 }
-
-/** Of a region's code: it calls the helpers that it imports, and other regions by its module's table. */
-const context = {
-  types: CORE_TYPES,
-  functionTypes: REGION_HELPERS.map(({ type }) => type),
-  tableEntry: ({ text }: Part) => `links[${text}]`,
-  hasTailCalls: false,
-};
 
 /**
  * Source of a function of (buffer, library, core): a compiler of sources that see these names. One for all regions, as
@@ -59,7 +49,7 @@ class JsCore implements Core {
   }
 
   compile(bodies: readonly RegionBody[], slots: number): CompiledRegions {
-    const functions = bodies.map(({ code }) => `(${printFunction(context, 'region', TYPE_REGION, code)})`);
+    const functions = bodies.map(({ code }) => `(${regionSource(code)})`);
     const source = `[${functions}]`;
     const links: (RegionFunction | null)[] = Array(slots).fill(null);
     return {

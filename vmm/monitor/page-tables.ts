@@ -147,6 +147,32 @@ export function visitPages(
   below(0, root, 0, PERMISSIONS);
 }
 
+/** An entry of the tables. */
+export interface TableEntry {
+  /** Physical. */
+  readonly address: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** The entries that a walk for a linear address reads: from the top to the first that is absent or maps a page. */
+export function walkedEntries(state: PagingState, read: ReadByte, linear: number): TableEntry[] {
+  const { levels, entrySize, root } = layoutOf(state);
+  const walked: TableEntry[] = [];
+  let table = root;
+  for (const { span, entries, pages } of levels) {
+    const address = table + (Math.floor(linear / span) % entries) * entrySize;
+    const low = readWord(read, address);
+    const high = entrySize === 8 ? readWord(read, address + 4) : 0;
+    walked.push({ address, low, high });
+    if ((low & PTE_P) === 0 || pages === 'always' || (pages === 'ps' && (low & PTE_PS) !== 0)) {
+      break;
+    }
+    table = ((low & ADDRESS_LOW) >>> 0) + (high & ADDRESS_HIGH) * 2 ** 32;
+  }
+  return walked;
+}
+
 const BITS_48 = (1n << 48n) - 1n;
 
 /** @returns the physical address of a linear one of 64 bits; undefined when it is not mapped */

@@ -143,6 +143,10 @@ export interface MachineConfig {
   readonly log: readonly string[];
   /** File of `-D`; undefined: stderr. */
   readonly logFile?: string | undefined;
+  /** File of `-profile`; undefined: none is made. */
+  readonly profile?: string | undefined;
+  /** ELF file with the guest's symbols; undefined: those of the kernel. */
+  readonly symbols?: string | undefined;
   readonly pidFile?: string | undefined;
   /** Is the process confined once it runs? `try`: where it can be; it was not asked for. */
   readonly sandbox: 'on' | 'off' | 'try';

@@ -47,6 +47,8 @@ export class Draft {
   display: string | undefined;
   log: readonly string[] = [];
   logFile: string | undefined;
+  profile: string | undefined;
+  symbols: string | undefined;
   pidFile: string | undefined;
   sandbox: 'on' | 'off' | 'try' = 'try';
 

@@ -113,6 +113,14 @@ export function setIcount(draft: Draft, text: string): void {
 
 /** What `-d` can write, and what it is. */
 export const LOG_ITEMS: Readonly<Record<string, string>> = {
+  in_asm: 'guest instructions of each block when it is decoded',
+  op: 'intermediate code of each region when it is translated',
+  out_asm: 'generated code of each region: WebAssembly, or JavaScript with jit=js',
+  exec: 'each block and region when it is entered (slow)',
+  cpu: 'registers before each block and region (slow)',
+  int: 'exceptions and interrupts, with registers',
+  mmu: 'page faults with the entries of the page tables, TLB flushes, INVLPG',
+  cpu_reset: 'registers before each reset',
   startup: 'when the phases of the start were reached, told when the machine ends',
   stats: 'counters of CPU and translator when the machine ends',
 };

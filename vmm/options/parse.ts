@@ -117,6 +117,8 @@ function finish(draft: Draft): MachineConfig {
     startStopped: draft.startStopped,
     log: draft.log,
     logFile: draft.logFile,
+    profile: draft.profile,
+    symbols: draft.symbols,
     pidFile: draft.pidFile,
     sandbox: draft.sandbox,
     warnings: draft.warnings,

@@ -179,6 +179,18 @@ export const OPTION_TABLE: readonly OptionSection[] = [
       { names: ['d'], argument: 'item,…', help: 'write a log; -d help lists the items', apply: setLog },
       { names: ['D'], argument: 'file', help: 'the log goes there', apply: (draft, file) => (draft.logFile = file) },
       {
+        names: ['profile'],
+        argument: 'file',
+        help: "write where guest and monitor spent their time, for speedscope (tsvmm's own)",
+        apply: (draft, file) => (draft.profile = file),
+      },
+      {
+        names: ['symbols'],
+        argument: 'file',
+        help: "ELF file with the guest's symbols, if the kernel has none (tsvmm's own)",
+        apply: (draft, file) => (draft.symbols = file),
+      },
+      {
         names: ['pidfile'],
         argument: 'file',
         help: 'write our process id',

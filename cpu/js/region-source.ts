@@ -1,0 +1,18 @@
+/** The source of a region's function, of the names that js/core.ts has in scope. */
+import { REGION_HELPERS } from '../jit/region-state.ts';
+import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
+import { printFunction } from './printer.ts';
+import type { Part } from './value.ts';
+
+/** A region calls the helpers that it imports, and other regions by its module's table. */
+const context = {
+  types: CORE_TYPES,
+  functionTypes: REGION_HELPERS.map(({ type }) => type),
+  tableEntry: ({ text }: Part) => `links[${text}]`,
+  hasTailCalls: false,
+};
+
+/** @param code body of the WebAssembly function that it is printed from */
+export function regionSource(code: Uint8Array): string {
+  return printFunction(context, 'region', TYPE_REGION, code);
+}
