@@ -46,6 +46,10 @@ export function describeCpu(cpu: Cpu): string {
   return `${lines.join('\n')}\n`;
 }
 
+export function instructionPointer(cpu: Cpu): string {
+  return `0x${hex(cpu.i32[(S_RIP + 4) >> 2], 8)}${hex(cpu.i32[S_RIP >> 2], 8)}`;
+}
+
 /** The registers that paging depends on. */
 export function pagingOf(cpu: Cpu): PagingState {
   const word = (offset: number) => cpu.i32[offset >> 2];

@@ -7,6 +7,11 @@ export class UserError extends Error {
   override readonly name = 'UserError';
 }
 
+/** The guest ended the machine by a mistake of its own. The message is one line. */
+export class GuestCrash extends Error {
+  override readonly name = 'GuestCrash';
+}
+
 /** @returns the text of a failed system call ("no such file or directory"), or the message of any other error. */
 export function reasonOf(error: unknown): string {
   const { errno, message } = error as NodeJS.ErrnoException;

@@ -21,7 +21,8 @@ import { enterKernel } from './boot-cpu.ts';
 import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
 import { Console } from './console/console.ts';
 import { loadCore } from './core.ts';
-import { describeCpu, pagingOf } from './cpu-text.ts';
+import { describeCpu, instructionPointer, pagingOf } from './cpu-text.ts';
+import { GuestCrash, reasonOf, UserError } from './errors.ts';
 import { RamGuestMemory } from './guest-memory.ts';
 import { startHeapTrim } from './heap-trim.ts';
 import { Idling } from './idle.ts';
@@ -59,6 +60,8 @@ interface Cause {
 const GUEST_SHUTDOWN: Cause = { guest: true, reason: 'guest-shutdown' };
 const GUEST_PANIC: Cause = { guest: true, reason: 'guest-panic' };
 const GUEST_RESET: Cause = { guest: true, reason: 'guest-reset' };
+/** QEMU tells it from no other reset. */
+const TRIPLE_FAULT: Cause = { guest: true, reason: 'guest-reset' };
 const HOST_RESET: Cause = { guest: false, reason: 'host-qmp-system-reset' };
 const HOST_QUIT: Cause = { guest: false, reason: 'host-qmp-quit' };
 const HOST_SIGNAL: Cause = { guest: false, reason: 'host-signal' };
@@ -92,6 +95,8 @@ export class Machine implements MonitorTarget {
   private readonly readFile = fileKeeper();
   private readonly observers = new Set<(event: MachineEvent) => void>();
   private exitStatus: number | undefined;
+  /** The machine ends by a triple fault. */
+  private crashed = false;
   private patience = PATIENCE;
 
   /** @throws UserError when something that the configuration asks for cannot be had */
@@ -202,7 +207,7 @@ export class Machine implements MonitorTarget {
 
   // ── Running ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Runs until the machine ends. @returns the exit status of the process */
+  /** Runs until the machine ends. @returns the exit status of the process. @throws GuestCrash */
   async run(): Promise<number> {
     try {
       this.load();
@@ -213,6 +218,9 @@ export class Machine implements MonitorTarget {
       mark('guest starts');
       while (this.exitStatus === undefined) {
         await this.idling.run();
+      }
+      if (this.crashed) {
+        throw new GuestCrash(`the guest crashed: triple fault at RIP ${instructionPointer(this.cpu)}`);
       }
       return this.exitStatus;
     } finally {
@@ -261,7 +269,7 @@ export class Machine implements MonitorTarget {
       cpu.shutdown = false;
     } else if (stop === STOP_SHUTDOWN) {
       // A triple fault resets a PC.
-      this.resetRequested = GUEST_RESET;
+      this.resetRequested = TRIPLE_FAULT;
     }
     this.serveRequests();
     if (performance.now() >= INPUT_DELAY) {
@@ -353,6 +361,7 @@ export class Machine implements MonitorTarget {
         this.pause('shutdown');
       } else {
         this.exitStatus ??= 0;
+        this.crashed = powerOff === TRIPLE_FAULT;
       }
     } else if (reset) {
       this.board.reset();

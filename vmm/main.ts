@@ -4,7 +4,7 @@ import { unlinkSync, writeFileSync } from 'node:fs';
 import { NetBackendError } from '../devices/net/errors.ts';
 import { BootError } from '../firmware/boot-state.ts';
 import { AddonError } from '../native/addon.ts';
-import { reasonOf, UserError } from './errors.ts';
+import { GuestCrash, reasonOf, UserError } from './errors.ts';
 import type { Machine } from './machine.ts';
 import type { MachineConfig } from './options/config.ts';
 import { parseArguments } from './options/parse.ts';
@@ -121,9 +121,9 @@ function complain(message: string): void {
   print(STDERR, `tsvmm: ${message.replace(/\s*\n\s*/g, ' ')}\n`);
 }
 
-/** Is it something that the user can put right? */
+/** Is it something that the user can put right, here or in the guest? */
 function isUsersError(error: unknown): error is Error {
-  return [UserError, BootError, NetBackendError, AddonError].some((kind) => error instanceof kind);
+  return [UserError, GuestCrash, BootError, NetBackendError, AddonError].some((kind) => error instanceof kind);
 }
 
 function reportInternalError(error: unknown, machine: Machine | undefined): void {

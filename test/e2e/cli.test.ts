@@ -97,8 +97,14 @@ describe('how a guest ends', () => {
     expect(runGuest('DEBUG_EXIT', '-device', 'isa-debug-exit,iobase=0x501').status).toBe(0x53);
   });
 
-  test.each(['RESETS', 'TRIPLE_FAULTS'] as const)('%s with -no-reboot: status 0', (name) => {
-    expect(runGuest(name, '-no-reboot').status).toBe(0);
+  test('a reset with -no-reboot: status 0', () => {
+    expect(runGuest('RESETS', '-no-reboot')).toMatchObject({ stdout: 'boot\n', stderr: '', status: 0 });
+  });
+
+  test('a triple fault with -no-reboot: status 1, and where it was', () => {
+    const { stderr, status } = runGuest('TRIPLE_FAULTS', '-no-reboot');
+    expect(stderr).toBe('tsvmm: the guest crashed: triple fault at RIP 0x000000000010002d\n');
+    expect(status).toBe(1);
   });
 
   test('reset boots again', async () => {

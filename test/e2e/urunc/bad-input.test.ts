@@ -1,13 +1,26 @@
+import { renameSync } from 'node:fs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { configure, inspect, logs, tryDocker } from './host.ts';
-import { build, httpImage, type Labels } from './images.ts';
+import { configure, docker, inspect, logs, succeed, tryDocker } from './host.ts';
+import { build, buildPause, httpImage, type Image, type Labels } from './images.ts';
+
+const INSTALLED = '/usr/local/bin/tsvmm';
+const NO_TAP = 'tsvmm: no tap for the guest: urunc needs an eth0 and no other guest, and this network has';
+
+const GOOD = httpImage('tsvmm');
 
 beforeEach(() => configure(''));
 
+interface End {
+  readonly status: number;
+  readonly said: string;
+}
+
 /** Runs an image with other labels to its end. */
-async function ending(labels: Partial<Labels>, ...options: string[]): Promise<{ status: number; said: string }> {
-  const image = httpImage('tsvmm');
-  await build('bad', { ...image, labels: { ...image.labels, ...labels } });
+const ending = (labels: Partial<Labels>, ...options: string[]) =>
+  endingOf({ ...GOOD, labels: { ...GOOD.labels, ...labels } }, ...options);
+
+async function endingOf(image: Image, ...options: string[]): Promise<End> {
+  await build('bad', image);
   onTestFinished(async () => {
     await tryDocker('rm', '--force', 'bad');
   });
@@ -45,11 +58,37 @@ describe('bad input ends the container with a status other than 0, and one line 
     expect(said).toBe(`${line}\n`);
   });
 
-  it('a monitor that is not installed', async () => {
+  it('a monitor that is not in PATH', async () => {
+    renameSync(INSTALLED, `${INSTALLED}.away`);
+    onTestFinished(() => renameSync(`${INSTALLED}.away`, INSTALLED));
+    const { status, said } = await ending({});
+    expect(status).not.toBe(0);
+    expect(said).toBe('vmm not found\n');
+  });
+
+  it('a monitor that is not where the configuration has it', async () => {
     configure('[monitors.tsvmm]\npath = "/usr/local/bin/nowhere"\n');
     const { status, said } = await ending({});
     expect(status).not.toBe(0);
-    expect(said).toContain('tsvmm is not installed: stat /usr/local/bin/nowhere: no such file or directory\n');
+    expect(said).toBe('tsvmm is not installed: stat /usr/local/bin/nowhere: no such file or directory\n');
+  });
+
+  it.each<[string, Partial<Image>, Partial<Labels>, string]>([
+    [
+      'a kernel that may not be read',
+      { secret: ['/unikernel/http'] },
+      {},
+      "tsvmm: could not open kernel file '/unikernel/http': permission denied",
+    ],
+    [
+      'a disk that may not be read',
+      { files: { ...GOOD.files, '/disk': 'http.elf' }, secret: ['/disk'] },
+      { unikernelType: 'mirage', block: '/disk', blkMntPoint: '/data' },
+      'tsvmm: -drive file=/disk: could not open the image: permission denied',
+    ],
+  ])('%s', async (_, image, labels, line) => {
+    const bad = { ...GOOD, ...image, labels: { ...GOOD.labels, ...labels } };
+    expect(await endingOf(bad, '--user', '65534:65534')).toEqual({ status: 1, said: `${line}\n` });
   });
 
   it('too little memory', async () => {
@@ -59,16 +98,28 @@ describe('bad input ends the container with a status other than 0, and one line 
   });
 
   it('a network without eth0', async () => {
-    // Of the host of these tests, which has docker0.
+    // That of the host of these tests; it has cni0 too when pods have run in it.
     const { status, said } = await ending({}, '--network', 'host');
     expect(status).toBe(1);
-    expect(said).toContain(
-      'tsvmm: no tap for the guest: urunc needs an eth0 of its own, and this network has docker0\n',
-    );
+    expect([`${NO_TAP} docker0\n`, `${NO_TAP} cni0, docker0\n`]).toContain(said);
   });
 
-  it('but no network at all is what a guest may be meant to have', async () => {
-    const { said } = await ending({ binary: '/unikernel/http' }, '--network', 'none');
-    expect(said).not.toContain('tsvmm');
+  it('no network', async () => {
+    const { status, said } = await ending({}, '--network', 'none');
+    expect(status).toBe(1);
+    expect(said).toBe(`${NO_TAP} no interface\n`);
+  });
+
+  it.each(['multi_queue', 'vnet_hdr'])('a network with a tap already, %s', async (flag) => {
+    await buildPause('holder');
+    await docker('run', '--detach', '--name', 'holder', 'holder');
+    onTestFinished(async () => {
+      await tryDocker('rm', '--force', 'holder');
+    });
+    const pid = await inspect('holder', '{{.State.Pid}}');
+    await succeed('nsenter', '-t', pid, '-n', 'ip', 'tuntap', 'add', 'tap0_urunc', 'mode', 'tap', flag);
+    const { status, said } = await ending({}, '--network', 'container:holder');
+    expect(status).toBe(1);
+    expect(said).toBe(`${NO_TAP} eth0, tap0_urunc\n`);
   });
 });

@@ -1,11 +1,11 @@
 /** As the kubelet does it: a pod sandbox with a runtime handler, and our container in it. */
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { HttpClient } from '../http-client.ts';
 import { call, field, type Message } from './cri.ts';
-import { CONTAINERD_SOCKET, commandLine, ctr, docker, firstAnswer, succeed, until, WORK } from './host.ts';
-import { build, httpImage } from './images.ts';
+import { CONTAINERD_SOCKET, commandLine, ctr, docker, firstAnswer, until, WORK } from './host.ts';
+import { build, buildPause, httpImage } from './images.ts';
 
 const HANDLER = 'urunc';
 const CONTAINER_EXITED = 2;
@@ -21,18 +21,8 @@ async function toKubernetes(image: string): Promise<void> {
   await ctr('--namespace', 'k8s.io', 'images', 'import', archive);
 }
 
-/** The program of the sandbox itself, which holds its namespaces; urunc leaves it to runc. */
-async function buildPause(): Promise<void> {
-  const context = `${WORK}/pause`;
-  await succeed('mkdir', '-p', context);
-  writeFileSync(`${context}/pause.c`, '#include <unistd.h>\nint main(void) { for (;;) pause(); }\n');
-  await succeed('cc', '-static', '-O2', '-o', `${context}/pause`, `${context}/pause.c`);
-  writeFileSync(`${context}/Dockerfile`, 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n');
-  await docker('build', '--quiet', '--tag', 'localhost/pause:1', context);
-}
-
 it('runs a pod with the runtime handler', { timeout: 120_000 }, async () => {
-  await buildPause();
+  await buildPause('localhost/pause:1');
   await build('localhost/http:1', httpImage('tsvmm'));
   await toKubernetes('localhost/pause:1');
   await toKubernetes('localhost/http:1');
@@ -76,7 +66,7 @@ it('runs a pod with the runtime handler', { timeout: 120_000 }, async () => {
   expect(await firstAnswer(`http://${ip}/`)).toContain('200 OK');
 
   // The same after a crash.
-  await new HttpClient(`http://${ip}`).get('/crash').catch(() => 'no answer');
+  new HttpClient(`http://${ip}`).get('/crash').catch(() => 'no answer');
   await until(
     'end',
     async () => field(await cri('ContainerStatus', { 1: second }), 1, 3),

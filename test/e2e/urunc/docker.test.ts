@@ -124,6 +124,15 @@ describe('docker stop, kill and restart', () => {
     expect(await logs('quits')).toContain('Powering off.');
   });
 
+  it('ends with status 1 when the guest crashes, and says where', async () => {
+    await serving('faults');
+    const client = await clientOf('faults');
+    client.get('/crash').catch(() => 'no answer, and nothing that closes the connection');
+    const ended = (state: string) => !state.startsWith('running');
+    expect(await until('faults', () => stateOf('faults'), ended)).toBe('exited 1');
+    expect(await logs('faults')).toMatch(/\ntsvmm: the guest crashed: triple fault at RIP 0x[0-9a-f]{16}\n$/);
+  });
+
   it('is restarted after a crash of the guest', async () => {
     await serving('crashes', '--restart', 'always');
     await (await clientOf('crashes')).get('/crash').catch(() => 'no answer');

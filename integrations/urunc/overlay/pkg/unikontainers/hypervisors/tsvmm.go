@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,11 +44,18 @@ func init() {
 }
 
 func newTsvmm(_, binaryPath string) types.VMM {
-	// urunc itself would only say "no such file or directory". Its standard error is the container's.
-	if _, err := os.Stat(binaryPath); err != nil {
-		fmt.Fprintln(os.Stderr, "tsvmm is not installed:", err)
+	// urunc itself would only say "no such file or directory". A container that is stopped or removed needs no monitor.
+	if _, err := os.Stat(binaryPath); err != nil && slices.Contains(os.Args, "--reexec") {
+		die(fmt.Errorf("tsvmm is not installed: %w", err))
 	}
 	return &Tsvmm{binaryPath: binaryPath}
+}
+
+// die ends the process that was to become the monitor. Its standard error is the container's, whose log shall hold this
+// one line; an error that is returned gets lines of urunc's own beside it.
+func die(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // Ok is what urunc asks of every monitor; NewVMM has already found the binary.
@@ -70,12 +78,16 @@ func (t *Tsvmm) SupportsSharedfs(fsType string) bool {
 	return fsType == "9p"
 }
 
-// Execve replaces this process by tsvmm.
+// Execve replaces this process by tsvmm. It does not return: urunc has told Docker already that the monitor runs.
 func (t *Tsvmm) Execve(args types.ExecArgs, ukernel types.Unikernel) error {
+	err := t.execve(args, ukernel)
+	die(err)
+	return err
+}
+
+func (t *Tsvmm) execve(args types.ExecArgs, ukernel types.Unikernel) error {
 	if args.Net.TapDev == "" {
-		if err := tsvmmMissingTap(); err != nil {
-			return err
-		}
+		return tsvmmMissingTap()
 	}
 	argv := append([]string{t.binaryPath}, tsvmmArguments(args, ukernel)...)
 	vmmLog.WithField("tsvmm command", argv).Debug("Ready to execve tsvmm")
@@ -202,9 +214,6 @@ func tsvmmMemory(bytes uint64) uint64 {
 }
 
 func tsvmmNetwork(params types.NetDevParams, ukernel types.Unikernel) []string {
-	if params.TapDev == "" {
-		return []string{"-nic", "none"}
-	}
 	card := "virtio-net-pci,netdev=net0"
 	if params.MAC != "" {
 		card += ",mac=" + params.MAC
@@ -218,8 +227,8 @@ func tsvmmNetwork(params types.NetDevParams, ukernel types.Unikernel) []string {
 	}
 }
 
-// tsvmmMissingTap is an error when the container has a network, but urunc made no tap in it: it looks for eth0 only, wants
-// it for one guest alone, and goes on without. A container without a network runs without a card.
+// tsvmmMissingTap says why urunc made no tap: it looks for eth0 only, wants it for one guest alone, and goes on without.
+// A guest that waits for a card that is not there says nothing of the kind, or nothing at all.
 func tsvmmMissingTap() error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -227,14 +236,17 @@ func tsvmmMissingTap() error {
 	}
 	var names []string
 	for _, one := range interfaces {
-		if one.Flags&net.FlagUp != 0 && one.Flags&net.FlagLoopback == 0 {
+		isTap := strings.Contains(one.Name, "tap") // which urunc takes for another guest's, up or not
+		if isTap || one.Flags&net.FlagUp != 0 && one.Flags&net.FlagLoopback == 0 {
 			names = append(names, one.Name)
 		}
 	}
-	if len(names) == 0 {
-		return nil
+	slices.Sort(names)
+	found := "no interface"
+	if len(names) > 0 {
+		found = strings.Join(names, ", ")
 	}
-	return fmt.Errorf("tsvmm: no tap for the guest: urunc needs an eth0 of its own, and this network has %s", strings.Join(names, ", "))
+	return fmt.Errorf("tsvmm: no tap for the guest: urunc needs an eth0 and no other guest, and this network has %s", found)
 }
 
 // tsvmmBlocks lists the disks. Guests name their disks only to monitors that they know, so those with disks are asked

@@ -106,7 +106,8 @@ func TestTsvmmManyCPUsAndNoSeccomp(t *testing.T) {
 }
 
 func TestTsvmmWithoutNetwork(t *testing.T) {
-	assert.Equal(t, "none", argumentOf(t, "-nic", types.ExecArgs{}, &unikernels.Unikraft{}))
+	err := (&Tsvmm{binaryPath: "/bin/true"}).execve(types.ExecArgs{}, &unikernels.Unikraft{})
+	assert.ErrorContains(t, err, "tsvmm: no tap for the guest: urunc needs an eth0 and no other guest, and this network has ")
 }
 
 func TestTsvmmMewzGetsAModernCardAndItsExitPort(t *testing.T) {
@@ -146,7 +147,7 @@ func TestTsvmm9p(t *testing.T) {
 }
 
 func TestTsvmmExecveSaysWhatIsWrong(t *testing.T) {
-	err := (&Tsvmm{binaryPath: "/nowhere/tsvmm"}).Execve(types.ExecArgs{Net: eth0}, &unikernels.Unikraft{})
+	err := (&Tsvmm{binaryPath: "/nowhere/tsvmm"}).execve(types.ExecArgs{Net: eth0}, &unikernels.Unikraft{})
 	assert.EqualError(t, err, "cannot execute /nowhere/tsvmm: no such file or directory")
 }
 
