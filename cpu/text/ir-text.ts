@@ -1,77 +1,103 @@
-/** The IR of a translated region as text (`-d op`): one line for each node, under the guest instruction that it is of. */
-
+/** The IR as text: one node per line in program order, constants where they are used. */
 import type { IrBuffer } from '../ir/builder.ts';
 import * as op from '../ir/ops.ts';
 import type { TranslatedRegion } from '../observer.ts';
-import { hex64 } from './disassembler.ts';
-import { fieldName, operationName } from './op-names.ts';
+import { CONDITIONS, flagKind, hexBytes, instruction, integer64, irOperation, number, place } from './names.ts';
 
-const TYPES = ['', 'i32', 'i64', 'f32', 'f64', 'v128'];
-const CONDITIONS = 'o no b ae e ne be a s ns p np l ge le g'.split(' ');
-/** CC_* of state.ts. */
-const FLAG_KINDS = ['explicit', 'result', 'add', 'sub', 'logic'];
-const HINTS = ['jump', 'call', 'return'];
+/** Prints the nodes of a buffer as they come. */
+export class IrText {
+  private readonly ir: IrBuffer;
+  private readonly numbers = new Map<number, number>();
+  private printed: number;
 
-/** A field of the state block: the upper byte of AX is `RAX+1`. */
-function field(offset: number): string {
-  return fieldName(offset) ?? (fieldName(offset - 1) ? `${fieldName(offset - 1)}+1` : `0x${offset.toString(16)}`);
+  constructor(ir: IrBuffer) {
+    this.ir = ir;
+    this.printed = ir.length;
+  }
+
+  /** The nodes added since the last call. */
+  more(): string[] {
+    const first = this.printed;
+    this.printed = this.ir.length;
+    return this.between(first, this.printed);
+  }
+
+  /** The nodes `first` … `end - 1`; those before have been printed. */
+  between(first: number, end: number): string[] {
+    const { ir } = this;
+    const lines: string[] = [];
+    for (let n = first; n < end; n++) {
+      if (ir.op[n] === op.CONST) continue;
+      const text = node(ir, n, (m) => this.value(m));
+      if (ir.type[n] === op.T_NONE) lines.push(text);
+      else {
+        this.numbers.set(n, this.numbers.size + 1);
+        lines.push(`${this.value(n)} = ${text}`);
+      }
+    }
+    return lines;
+  }
+
+  private value(n: number): string {
+    const { ir } = this;
+    if (ir.op[n] !== op.CONST) return `%${this.numbers.get(n)}`;
+    return ir.type[n] === op.T_I64 ? integer64(ir.imm[n], ir.imm2[n]) : number(ir.imm[n]);
+  }
 }
 
-/** What an operation says besides its operands. */
-function immediates(ir: IrBuffer, n: number): string {
-  const imm = ir.imm[n];
-  const imm2 = ir.imm2[n];
-  switch (ir.op[n]) {
-    case op.CONST:
-      return `0x${ir.type[n] === op.T_I64 ? hex64(imm, imm2) : (imm >>> 0).toString(16)}`;
+function node(ir: IrBuffer, n: number, value: (n: number) => string): string {
+  const opcode = ir.op[n];
+  const [imm, imm2] = [ir.imm[n], ir.imm2[n]];
+  const nodes = [ir.a[n], ir.b[n], ir.c[n]];
+  const operands = nodes.slice(0, ir.operands(n)).map((m) => (m === 0 ? '-' : value(m)));
+  switch (opcode) {
     case op.CONST_V128:
-      return `0x${Buffer.from(ir.vectors[imm].toReversed()).toString('hex')}`;
+      return `CONST_V128 ${hexBytes(ir.vectors[imm])}`;
     case op.GPR_READ:
     case op.GPR_WRITE:
-    case op.FIELD_WRITE:
-      return `${field(imm)}:${imm2}`;
+      return [irOperation(opcode), `${place(imm)}:${imm2}`, ...operands].join(' ');
     case op.XMM_READ:
     case op.XMM_WRITE:
-      return field(imm);
+      return [irOperation(opcode), place(imm), ...operands].join(' ');
     case op.FIELD_READ:
-      return `${field(imm + (imm2 >> 8))}:${imm2 & 0xff}`;
+      return `FIELD_READ ${place(imm + (imm2 >> 8))}:${imm2 & 0xff}`;
+    case op.FIELD_WRITE:
+      return `FIELD_WRITE ${place(imm)}:${imm2} ${operands}`;
     case op.FLAGS_CONDITION:
-      return CONDITIONS[imm];
-    case op.FLAGS_READ:
-    case op.FLAGS_MERGE:
-      return `0x${imm.toString(16)}`;
+      return `FLAGS_CONDITION ${CONDITIONS[imm]}`;
     case op.FLAGS_WRITE:
-      return FLAG_KINDS[imm];
+      return ['FLAGS_WRITE', flagKind(imm), ...operands].join(' ');
     case op.LOAD:
+      return `LOAD:${imm2} ${operands}${imm ? ' for write' : ''}`;
     case op.STORE:
     case op.PORT_IN:
     case op.PORT_OUT:
-      return `${imm2}`;
-    case op.JUMP:
-      return HINTS[imm];
-    default:
-      return ir.op[n] >= op.SIMD ? `${imm}` : '';
+      return `${irOperation(opcode)}:${imm2} ${operands.join(' ')}`;
+    case op.FLAGS_READ:
+      return `FLAGS_READ ${number(imm)}`;
+    case op.FLAGS_MERGE:
+      return `FLAGS_MERGE ${number(imm)} ${operands}`;
   }
+  if (opcode >= op.SIMD && imm !== 0) operands.push(`lane ${imm}`);
+  if (opcode < 0x200 || opcode >= op.SIMD) return [instruction(opcode), ...operands].join(' ');
+  return [irOperation(opcode), ...operands].join(' ');
 }
 
-function line(ir: IrBuffer, n: number): string {
-  const words = [operationName(ir.op[n]), immediates(ir, n)].filter((word) => word !== '');
-  for (const operand of [ir.a[n], ir.b[n], ir.c[n]]) if (operand !== 0) words.push(`%${operand}`);
-  const type = TYPES[ir.type[n]];
-  return type === '' ? `  ${words.join(' ')}` : `  %${n}:${type} = ${words.join(' ')}`;
-}
-
-export function irLines({ blocks, ir }: TranslatedRegion): string[] {
-  const lines: string[] = [];
-  for (const { block, starts, end, steps } of blocks) {
-    const { context, loopHead, instructions, ripHigh } = block;
-    const remarks = [...(loopHead ? ['loop'] : []), ...(context.depth > 0 ? [`inlined, depth ${context.depth}`] : [])];
-    lines.push(`block ${block.order}${remarks.length > 0 ? ` (${remarks.join(', ')})` : ''}:`);
-    for (const [i, low] of instructions.entries()) {
-      lines.push(` ---- 0x${hex64(low, ripHigh)}${steps[i] !== 0 ? ' by its helper' : ''}`);
-      const last = i + 1 < instructions.length ? starts[i + 1] : end;
-      for (let n = starts[i]; n < last; n++) lines.push(line(ir, n));
-    }
-  }
-  return lines;
+/** Prints a region: its blocks, and under each guest instruction the nodes that it is made of. */
+export function regionIr({ blocks, ir }: TranslatedRegion): string[] {
+  const text = new IrText(ir);
+  return blocks.flatMap(({ block, starts, end, steps }) => {
+    const { order, context, loopHead, instructions } = block;
+    const remarks: string[] = [];
+    if (instructions.length === 0) remarks.push('switch among entries');
+    if (loopHead) remarks.push('loop');
+    if (context.depth > 0) remarks.push(`inlined, depth ${context.depth}`);
+    return [
+      `block ${order}${remarks.length > 0 ? ` (${remarks.join(', ')})` : ''}:`,
+      ...instructions.flatMap((low, i) => [
+        `  ---- ${integer64(low, block.ripHigh)}${steps[i] !== 0 ? ', by its helper' : ''}`,
+        ...text.between(starts[i], starts[i + 1] ?? end).map((line) => `  ${line}`),
+      ]),
+    ];
+  });
 }

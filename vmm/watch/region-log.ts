@@ -2,8 +2,8 @@
 
 import { regionSource } from '../../cpu/js/region-source.ts';
 import type { TranslatedRegion } from '../../cpu/observer.ts';
-import { irLines } from '../../cpu/text/ir-text.ts';
-import { wasmLines } from '../../cpu/text/wasm-text.ts';
+import { regionIr } from '../../cpu/text/ir-text.ts';
+import { wasmText } from '../../cpu/text/wasm-text.ts';
 import type { Log } from '../log.ts';
 import type { MachineConfig } from '../options/config.ts';
 import { address } from './block-log.ts';
@@ -33,12 +33,12 @@ export class RegionLog implements Watcher {
     const place = `${address(ripLow, ripHigh)} ${this.symbols.place(linearAddress(ripLow, ripHigh))}`.trimEnd();
     if (wanted.ir) {
       log.line(`OP: region ${place}`);
-      log.lines(irLines(region));
+      log.lines(regionIr(region));
       log.line('');
     }
     if (wanted.code !== 'off') {
       log.line(`OUT: region ${place} [size=${body.code.length}]`);
-      log.lines(wanted.code === 'js' ? [regionSource(body.code)] : wasmLines(body));
+      log.lines(wanted.code === 'js' ? [regionSource(body.code)] : wasmText(body.code).text);
       log.line('');
     }
   }

@@ -3,10 +3,10 @@
  * worse is seen as one. When a change is meant, `npx vitest run test/cpu/jit/pinned -u` writes the files anew.
  */
 import { describe, expect, it } from 'vitest';
+import { type Listing, wasmText, wasmTextBetween } from '../../../cpu/text/wasm-text.ts';
 import { assemble } from './pinned/assemble.ts';
 import { MIX, PIECES, type Piece, PROGRAMS, WHOLES } from './pinned/cases.ts';
 import { lift, translate, translateRunning } from './pinned/translator.ts';
-import { type Listing, wasmText, wasmTextBetween } from './pinned/wasm-text.ts';
 
 /** What R14 is set to before a piece, and R15 behind it. */
 const BEFORE = 0x5e471a81;

@@ -7,10 +7,10 @@ import { ATTR_END } from '../../../../cpu/isa/table.ts';
 import { definitionOf } from '../../../../cpu/lift/lift.ts';
 import { Lifter } from '../../../../cpu/lift/lifter.ts';
 import { S_MODE } from '../../../../cpu/state.ts';
+import { IrText } from '../../../../cpu/text/ir-text.ts';
+import { hexBytes } from '../../../../cpu/text/names.ts';
 import { testCore } from '../../core.ts';
 import { BareCpu, CODE } from '../../system/bare-cpu.ts';
-import { IrText } from './ir-text.ts';
-import { hexBytes } from './names.ts';
 
 const CODE_SIZE_64 = 8;
 /** What stands behind the code. */

@@ -1,7 +1,7 @@
 /** What the offsets of the state block, the IR's operations and WebAssembly's instructions are called in listings. */
-import * as op from '../../../../cpu/ir/ops.ts';
-import * as simd from '../../../../cpu/ir/simd.ts';
-import * as state from '../../../../cpu/state.ts';
+import * as op from '../ir/ops.ts';
+import * as simd from '../ir/simd.ts';
+import * as state from '../state.ts';
 
 const GPR = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15'.split(' ');
 
