@@ -29,7 +29,7 @@ const PIECE_MOST = 10_000_019;
 const TIME_LEAST = 0.5;
 const TIME_MOST = 2;
 /** Single steps behind a piece, at most: more than instructions lie between heads of loops, as a rule. */
-const STEPS_MOST = 1024;
+const STEPS_MOST = 512;
 /** Names without a symbol tell the page. */
 const PAGE_SIZE = 4096;
 

@@ -52,6 +52,8 @@ export function createWatcher({ items, log, symbols, profileFd, name, jit }: Wis
 
 /** Several as one; the log is written whenever the CPU stops. */
 function together(watchers: readonly Watcher[], log: Log): MachineWatcher {
+  // Also when an internal error ends all: what led there is what is looked for.
+  const flush = () => log.flush();
   return {
     delivering: (vector, errorCode, isSoftware) => {
       for (const watcher of watchers) {
@@ -75,13 +77,13 @@ function together(watchers: readonly Watcher[], log: Log): MachineWatcher {
       }
       wrap(machine.cpu, 'run', (run) => (budget) => {
         const stop = run(budget);
-        log.flush();
+        flush();
         return stop;
       });
-      // What led to an internal error is what is looked for.
-      process.on('exit', () => log.flush());
+      process.on('exit', flush);
     },
     close: () => {
+      process.off('exit', flush);
       for (const watcher of watchers) {
         watcher.close?.();
       }
