@@ -83,7 +83,7 @@ describe('-d', () => {
     const kernel = join(folder, 'triple.elf');
     writeFileSync(kernel, GUESTS.TRIPLE_FAULTS);
     const { status, stderr } = await run(['-kernel', kernel, ...QUIET, '-no-reboot', '-d', 'int']);
-    expect(status).toBe(0);
+    expect(status).toBe(1);
     expect([...stderr.matchAll(/^ +\d+: v=(..) e=(....) i=(.)/gm)].map(([, ...words]) => words.join(' '))).toEqual([
       '03 0000 1', // INT3
       '0d 001a 0', // its gate is beyond the limit

@@ -26,8 +26,8 @@ import { type WatchedMachine, type Watcher, wrap } from './watch.ts';
 const PIECE_FIRST = 20_011;
 const PIECE_LEAST = 1009;
 const PIECE_MOST = 10_000_019;
-const TIME_LEAST = 0.5;
-const TIME_MOST = 2;
+const TIME_LEAST = 1;
+const TIME_MOST = 4;
 /** Single steps behind a piece, at most: more than instructions lie between heads of loops, as a rule. */
 const STEPS_MOST = 512;
 /** Names without a symbol tell the page. */
