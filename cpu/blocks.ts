@@ -116,10 +116,13 @@ export class BlockCache {
     return block;
   }
 
-  /** Lets a block become hot again. */
+  /** Lets a block become hot again; how often it ran so far is not forgotten. */
   restartCounter(ripLow: number, ripHigh: number, mode: number): void {
     const block = this.known(ripLow, ripHigh, mode);
-    if (block !== 0) this.i32[(block + r.BLOCK_SIZE + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
+    if (block === 0) return;
+    const head = block + r.BLOCK_SIZE;
+    this.i32[(head + r.HEAD_GIVEN_TIME) >> 2] = this.executions(ripLow, ripHigh, mode);
+    this.i32[(head + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
   }
 
   /** Lets the block with head `op` run `executions` times more before it counts as hot. */

@@ -22,7 +22,7 @@ import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
 import { Console } from './console/console.ts';
 import { loadCore } from './core.ts';
 import { describeCpu, instructionPointer, pagingOf } from './cpu-text.ts';
-import { GuestCrash, reasonOf, UserError } from './errors.ts';
+import { GuestCrash } from './errors.ts';
 import { RamGuestMemory } from './guest-memory.ts';
 import { startHeapTrim } from './heap-trim.ts';
 import { Idling } from './idle.ts';

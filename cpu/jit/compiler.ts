@@ -64,6 +64,8 @@ interface Request {
   /** Reach memory by the TLB even if there is a direct window. */
   paged: boolean;
   generation: number;
+  /** Is there a region already, to be made anew? */
+  anew: boolean;
 }
 
 const CODE_SIZE_64 = 8;
@@ -236,9 +238,13 @@ export class RegionCompiler {
   }
 
   /** Notes that code is hot. @returns whether there is enough to do for `compile` */
-  request(ripLow: number, ripHigh: number, mode: number, paged = false, generation = 0): boolean {
+  request(ripLow: number, ripHigh: number, mode: number, paged = false): boolean {
+    return this.add({ ripLow, ripHigh, mode, paged, generation: 0, anew: false });
+  }
+
+  private add(request: Request): boolean {
     if (this.requests.length === 0) this.requested = performance.now();
-    if (codeSize(mode) === CODE_SIZE_64) this.requests.push({ ripLow, ripHigh, mode, paged, generation });
+    if (codeSize(request.mode) === CODE_SIZE_64) this.requests.push(request);
     return this.requests.length >= this.batch;
   }
 
@@ -258,7 +264,7 @@ export class RegionCompiler {
   }
 
   private remake({ ripLow, ripHigh, mode }: Region, paged: boolean, generation: number): boolean {
-    return this.request(ripLow, ripHigh, mode, paged, generation);
+    return this.add({ ripLow, ripHigh, mode, paged, generation, anew: true });
   }
 
   /** Makes the regions that were asked for if they have waited long enough. */
@@ -276,10 +282,15 @@ export class RegionCompiler {
     const regions: Region[] = [];
     const bodies: RegionBody[] = [];
     this.slots = 0;
+    // First all that regions are to be made anew with.
+    const due = new Map<number, Request>();
     for (const request of requests) {
-      const due = request.generation === 0 && !request.paged ? this.due(request, regions) : request;
-      if (due === undefined) continue;
-      const region = this.translate(due, bodies);
+      const made = request.anew ? request : this.due(request);
+      if (made !== undefined) due.set(made.ripLow + made.mode * 2 ** 32, made);
+    }
+    for (const request of due.values()) {
+      if (!request.anew && this.isInside(request, regions)) continue;
+      const region = this.translate(request, bodies);
       if (region !== undefined) regions.push(region);
     }
     if (regions.length > 0) this.instantiate(regions, bodies);
@@ -292,22 +303,37 @@ export class RegionCompiler {
    * that. If it becomes hot once more, something leads past the region's entries to it, so the region is made anew with it
    * as another entry. @returns undefined: nothing
    */
-  private due(request: Request, batch: readonly Region[]): Request | undefined {
+  private due(request: Request): Request | undefined {
     const { ripLow, ripHigh, mode } = request;
-    const owner = this.owners.get(ripLow) ?? batch.find(({ inside }) => inside.includes(ripLow));
+    const owner = this.owners.get(ripLow);
     if (owner === undefined || owner.mode !== mode || owner.ripHigh !== ripHigh || !this.inWindow(owner))
       return request;
     if (!this.deferred.delete(ripLow)) {
-      this.deferred.add(ripLow);
-      this.blocks.restartCounter(ripLow, ripHigh, mode);
+      this.defer(request);
       return undefined;
     }
     const more = this.moreEntries.get(owner.ripLow) ?? [];
     if (more.length >= MOST_ENTRIES) return request;
     this.moreEntries.set(owner.ripLow, [...more, ripLow]);
-    // Another of this batch may be making it anew already.
-    if (batch.some((region) => region.ripLow === owner.ripLow)) return undefined;
-    return { ...request, ripLow: owner.ripLow, paged: owner.window === undefined, generation: owner.generation };
+    return {
+      ...request,
+      ripLow: owner.ripLow,
+      paged: owner.window === undefined,
+      generation: owner.generation,
+      anew: true,
+    };
+  }
+
+  private defer({ ripLow, ripHigh, mode }: Request): void {
+    this.deferred.add(ripLow);
+    this.blocks.restartCounter(ripLow, ripHigh, mode);
+  }
+
+  /** Is code that became hot in a region of the same batch? Then it runs there from now on, as `due` says. */
+  private isInside(request: Request, batch: readonly Region[]): boolean {
+    const inside = batch.some((region) => region.inside.includes(request.ripLow) && region.mode === request.mode);
+    if (inside) this.defer(request);
+    return inside;
   }
 
   /** Translates one region into the body of a function. @returns undefined when nothing there can be translated */

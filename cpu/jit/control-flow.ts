@@ -247,7 +247,8 @@ export class ControlFlow {
   private callOut(block: BasicBlock, next: number, high: number, context: Context): void {
     if (block.targets.length === 0 && block.viaSwitch === undefined) block.end = END_CALL;
     block.returns = [next, high];
-    if (this.source.warm(next, high)) this.starts.push({ low: next, high, context });
+    // It comes back as often as it is made, and must find the region to do so.
+    this.starts.push({ low: next, high, context });
     this.continueAt(next, high, context);
   }
 
