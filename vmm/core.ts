@@ -3,7 +3,9 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { CoreFactory } from '../cpu/core.ts';
+import { type CpuOptions, HOT_THRESHOLD, WARM_UP_MS } from '../cpu/cpu.ts';
 import { wasmCore } from '../cpu/wasm/core.ts';
+import type { AcceleratorConfig } from './options/config.ts';
 
 /** Set by the bundler: the files beside the bundle that hold the core as WebAssembly and, with its back end, as JavaScript. */
 declare const WASM_CORE_FILE: string;
@@ -18,6 +20,15 @@ function built(file: string): string {
 export function requireBuilt(file: string): unknown {
   const { createRequire } = process.getBuiltinModule('node:module');
   return createRequire(built(file))(built(file));
+}
+
+/** What `-accel` asks of the translator. */
+export function translation({ jit, hot, codeCache }: AcceleratorConfig): Omit<CpuOptions, 'ramSize' | 'core'> {
+  if (jit === 'off') return {};
+  const cache = codeCache === undefined ? {} : { cacheSize: codeCache };
+  // Whoever says when wants it then, and not when several regions are due.
+  if (hot !== undefined) return { hotThreshold: hot, batch: 1, ...cache };
+  return { hotThreshold: HOT_THRESHOLD, warmUp: WARM_UP_MS, ...cache };
 }
 
 /** @param form `js`: without any WebAssembly code */

@@ -4,7 +4,7 @@
  */
 
 import type { CoreFactory } from '../cpu/core.ts';
-import { type ApicRegisters, Cpu, HOT_THRESHOLD, STOP_BUDGET, STOP_SHUTDOWN, WARM_UP_MS } from '../cpu/cpu.ts';
+import { type ApicRegisters, Cpu, STOP_BUDGET, STOP_SHUTDOWN } from '../cpu/cpu.ts';
 import { RAM_BASE } from '../cpu/state.ts';
 import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
 import type { LocalApic } from '../devices/apic/local-apic.ts';
@@ -20,7 +20,7 @@ import { boot, fileKeeper } from './boot.ts';
 import { enterKernel } from './boot-cpu.ts';
 import { HostClock, IcountClock, type MachineClock, TSC_KHZ } from './clock.ts';
 import { Console } from './console/console.ts';
-import { loadCore } from './core.ts';
+import { loadCore, translation } from './core.ts';
 import { describeCpu, instructionPointer, pagingOf } from './cpu-text.ts';
 import { GuestCrash } from './errors.ts';
 import { RamGuestMemory } from './guest-memory.ts';
@@ -134,8 +134,7 @@ export class Machine implements MonitorTarget {
         ramSize: config.ramSize,
         core: watcher?.watchCore(core) ?? core,
         observer: watcher,
-        hotThreshold: config.jit === 'off' ? 0 : HOT_THRESHOLD,
-        warmUp: WARM_UP_MS,
+        ...translation(config.accelerator),
       },
       {
         ports,
@@ -523,7 +522,7 @@ export async function createMachine(config: MachineConfig): Promise<Machine> {
   const backends = await openBackends(config.netdevs, config.filterDumps);
   mark('network open');
   try {
-    const core = await loadCore(config.jit === 'js' ? 'js' : 'wasm');
+    const core = await loadCore(config.accelerator.jit === 'js' ? 'js' : 'wasm');
     mark('core loaded');
     const log = new Log(config.logFile);
     const watcher = await loadWatcher(config, log);

@@ -3,7 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { guest, ROOT, run } from './tsvmm.ts';
+import { ACCEL, guest, ROOT, run } from './tsvmm.ts';
 
 /** isa-debug-exit's status for EXIT_PASS (test/guests/common/guest.h). */
 const STATUS_PASS = 33;
@@ -18,11 +18,14 @@ const kernels = readdirSync(`${ROOT}test/guests/kernels`)
   .map((file) => basename(file, '.c'))
   .filter((name) => !OTHERS.includes(name));
 
-const ACCELERATORS = {
-  default: [],
-  JavaScript: ['-accel', 'tcg,jit=js'],
-  interpreter: ['-accel', 'tcg,jit=off'],
-};
+const ACCELERATORS: Record<string, readonly string[]> =
+  ACCEL === undefined
+    ? {
+        default: [],
+        JavaScript: ['-accel', 'tcg,jit=js'],
+        interpreter: ['-accel', 'tcg,jit=off'],
+      }
+    : { [ACCEL]: [] };
 
 describe.each(Object.entries(ACCELERATORS))('%s', (_, accelerator) => {
   test.each(kernels.filter((name) => !TIMED.includes(name)))('%s', { timeout: 120_000 }, passes);

@@ -14,6 +14,9 @@ export const guest = (name: string) => `${ROOT}build/guests/${name}`;
 /** Tests of hours and gigabytes run as well: `TSVMM_LONG=1`. */
 export const LONG = process.env.TSVMM_LONG === '1';
 
+/** How guest code runs: an argument of -accel, for all machines whose options do not say otherwise (scripts/matrix.mjs). */
+export const ACCEL = process.env.TSVMM_ACCEL;
+
 export const isRoot = process.getuid?.() === 0;
 
 export interface Ending {
@@ -39,7 +42,8 @@ export class Tsvmm {
   stderr = '';
 
   constructor(args: readonly string[], { via = [], stdin = 'open' }: StartOptions = {}) {
-    const [command, ...words] = [...via, TSVMM, ...args];
+    const accelerator = ACCEL === undefined ? [] : ['-accel', ACCEL];
+    const [command, ...words] = [...via, TSVMM, ...accelerator, ...args];
     this.process = spawn(command, words, { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] });
     this.process.stdout.setEncoding('latin1').on('data', (text) => {
       this.stdout += text;

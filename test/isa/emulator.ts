@@ -2,7 +2,7 @@
  * Our CPU as an executor of test cases: the regions of layout.ts behind real page tables in user mode, a GDT and an IDT
  * like Linux', handlers that halt, so that exceptions arrive the way a guest would see them.
  */
-import { Cpu, STOP_HALT } from '../../cpu/cpu.ts';
+import { Cpu, type CpuOptions, STOP_HALT } from '../../cpu/cpu.ts';
 import { SEG_CS, SEG_SS } from '../../cpu/decode/insn.ts';
 import { VECTOR_AC, VECTOR_DF, VECTOR_GP, VECTOR_NP, VECTOR_PF, VECTOR_SS, VECTOR_TS } from '../../cpu/fault.ts';
 import { setRflags } from '../../cpu/helpers/flags.ts';
@@ -33,7 +33,7 @@ import {
 import { cacheSegment } from '../../cpu/system/descriptors.ts';
 import { updateMode, updateSseFast } from '../../cpu/system/mode-word.ts';
 import { setSegment } from '../../cpu/system/reset.ts';
-import { testCore } from '../cpu/core.ts';
+import { accelerated } from '../cpu/core.ts';
 import {
   type CaseResult,
   CpuState,
@@ -103,10 +103,10 @@ export class Emulator implements Executor {
   /** Offsets of the pages that are not pristine. */
   private readonly touched = new Set<number>();
 
-  constructor(name = 'interpreter', hotThreshold = 0, core = testCore()) {
+  constructor(name = 'interpreter', options: Partial<CpuOptions> = {}) {
     this.name = name;
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core, hotThreshold, batch: 1 },
+      { ramSize: RAM_SIZE, ...accelerated(), ...options },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },

@@ -28,7 +28,7 @@ const SHOWN = 3;
 let oracle: NativeOracle;
 const interpreter = new Emulator('interpreter');
 /** Translates every block that has been executed once. */
-const translator = new Emulator('translator', 1);
+const translator = new Emulator('translator', { hotThreshold: 1, batch: 1 });
 
 beforeAll(() => {
   oracle = new NativeOracle();

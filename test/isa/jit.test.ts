@@ -21,7 +21,7 @@ describe.each([
   ['js', Math.ceil(CASES / 5)],
 ])('regions as %s', (form, count) => {
   it(`leave the same state as the host CPU after ${count} random sequences`, async () => {
-    const emulator = new Emulator('region', 1, testCore(form));
+    const emulator = new Emulator('region', { hotThreshold: 1, batch: 1, core: testCore(form) });
     const cases: GeneratedCase[] = Array.from({ length: count }, (_, i) => sequence(true, 0x5eed + i * 7919, LENGTH));
     const mismatches = await compare(oracle, emulator, cases);
     expect(mismatches.slice(0, 3).map((mismatch) => report(mismatch, 'native', 'region'))).toEqual([]);

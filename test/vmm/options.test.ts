@@ -268,7 +268,7 @@ describe('the rest', () => {
       append: '',
       vga: true,
       rtcBase: 'utc',
-      jit: 'wasm',
+      accelerator: { jit: 'wasm', hot: undefined, codeCache: undefined },
       noReboot: false,
       noShutdown: false,
       startStopped: false,
@@ -295,7 +295,7 @@ describe('the rest', () => {
       noShutdown: true,
       startStopped: true,
       ramSize: 64 * MIB,
-      jit: 'off',
+      accelerator: { jit: 'off' },
       icountShift: 3,
       rtcBase: '2006-06-17',
     });
@@ -303,11 +303,19 @@ describe('the rest', () => {
       run('-M microvm,accel=kvm:tcg -accel jit=off -d stats -D /tmp/log -name guest=x,debug-threads=on'),
     ).toMatchObject({
       machine: 'microvm',
-      jit: 'off',
+      accelerator: { jit: 'off' },
       log: ['stats'],
       logFile: '/tmp/log',
       name: 'x',
     });
+  });
+
+  test('when code is translated, and how much of that is kept', () => {
+    expect(run('-accel tcg,jit=js,hot=1,tb-size=64k').accelerator).toEqual({ jit: 'js', hot: 1, codeCache: 65536 });
+    // As QEMU has it: MiB, 0 for the default.
+    expect(run('-accel tcg,tb-size=2').accelerator.codeCache).toBe(2 * MIB);
+    expect(run('-accel tcg,tb-size=2 -accel tcg,tb-size=0').accelerator.codeCache).toBeUndefined();
+    expect(run('-accel tcg,hot=5 -accel jit=off').accelerator).toMatchObject({ jit: 'off', hot: 5 });
   });
 
   test('more CPUs than there are: one, and a warning', () => {
@@ -394,6 +402,8 @@ describe('errors: one line that names the option', () => {
     ['-smp abc', /'cpus' expects/],
     ['-M q35', /unsupported machine type 'q35'/],
     ['-accel hvf', /invalid accelerator hvf/],
+    ['-accel tcg,hot=0', /'hot' expects a number from 1 to/],
+    ['-accel tcg,tb-size=much', /'tb-size' expects/],
     ['-accel tcg,jit=llvm', /'jit' does not accept value 'llvm'/],
     ['-icount auto', /'shift' expects/],
     ['-rtc base=foo', /invalid datetime format 'foo'/],

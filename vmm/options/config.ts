@@ -104,6 +104,15 @@ export type DeviceConfig = { readonly id?: string | undefined } & (
   | { readonly model: 'unsupported'; readonly name: string }
 );
 
+/** How guest code runs: `-accel`. */
+export interface AcceleratorConfig {
+  readonly jit: 'wasm' | 'js' | 'off';
+  /** Executions after which code is translated; undefined: what pays. */
+  readonly hot: number | undefined;
+  /** Bytes of translated code that are kept; undefined: what pays. */
+  readonly codeCache: number | undefined;
+}
+
 export interface MachineConfig {
   /** `microvm`: no PCI, virtio-mmio, and ELF64 kernels by the Linux 64-bit protocol as in Firecracker. */
   readonly machine: 'pc' | 'microvm';
@@ -118,7 +127,7 @@ export interface MachineConfig {
   readonly vga: boolean;
   /** `utc`, `localtime`, or a date such as `2006-06-17T16:01:21`. */
   readonly rtcBase: string;
-  readonly jit: 'wasm' | 'js' | 'off';
+  readonly accelerator: AcceleratorConfig;
   /** Guest time is 2^shift ns per instruction; undefined: real time. */
   readonly icountShift?: number | undefined;
   readonly characters: readonly CharacterConfig[];

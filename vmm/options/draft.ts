@@ -6,6 +6,7 @@
 import { UserError } from '../errors.ts';
 import { RAM_DEFAULT } from '../layout.ts';
 import type {
+  AcceleratorConfig,
   CharacterConfig,
   DeviceConfig,
   DriveConfig,
@@ -37,7 +38,7 @@ export class Draft {
   /** Undefined: not said. */
   vga: boolean | undefined;
   rtcBase = 'utc';
-  jit: 'wasm' | 'js' | 'off' = 'wasm';
+  accelerator: AcceleratorConfig = { jit: 'wasm', hot: undefined, codeCache: undefined };
   icountShift: number | undefined;
   noReboot = false;
   noShutdown = false;

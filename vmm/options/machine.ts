@@ -65,6 +65,9 @@ export function setMachine(draft: Draft, text: string): void {
   sub.finish();
 }
 
+/** Blocks count their executions in an int32. */
+const HOT_MAX = 0x7fffffff;
+
 /** KVM is what we replace: whoever asks for it gets us. */
 const ACCELERATORS = ['', 'tcg', 'kvm'];
 
@@ -74,13 +77,25 @@ function checkAccelerator(sub: Suboptions, name: string): void {
   }
 }
 
-/** `-accel [accel=]tcg[,jit=wasm|js|off]` */
+/** `-accel [accel=]tcg[,jit=wasm|js|off][,hot=N][,tb-size=megs]` */
 export function setAccelerator(draft: Draft, text: string): void {
-  const sub = new Suboptions('-accel', text, 'accel');
+  const sub: Suboptions = new Suboptions('-accel', text, 'accel');
   checkAccelerator(sub, sub.take('accel') ?? '');
-  draft.jit = sub.takeOneOf('jit', ['wasm', 'js', 'off']) ?? draft.jit;
+  const jit = sub.takeOneOf('jit', ['wasm', 'js', 'off']) ?? draft.accelerator.jit;
+  const hot = sub.takeInteger('hot', 1, HOT_MAX) ?? draft.accelerator.hot;
+  const size = sub.take('tb-size');
+  let { codeCache } = draft.accelerator;
+  if (size !== undefined) {
+    const bytes = parseSize(size, MIB);
+    if (bytes === undefined) {
+      sub.fail(`Parameter 'tb-size' expects a number with an optional suffix k, M or G, not '${size}'`);
+    }
+    // 0 asks for what is usual.
+    codeCache = bytes === 0 ? undefined : bytes;
+  }
+  draft.accelerator = { jit, hot, codeCache };
   // QEMU's tuning of its own accelerators.
-  sub.ignore('thread', 'tb-size', 'one-insn-per-tb', 'split-wx', 'kernel-irqchip', 'kvm-shadow-mem', 'dirty-ring-size');
+  sub.ignore('thread', 'one-insn-per-tb', 'split-wx', 'kernel-irqchip', 'kvm-shadow-mem', 'dirty-ring-size');
   sub.finish();
 }
 

@@ -101,7 +101,7 @@ function finish(draft: Draft): MachineConfig {
     initrd: draft.initrd,
     vga: draft.vga ?? !draft.noDefaults,
     rtcBase: draft.rtcBase,
-    jit: draft.jit,
+    accelerator: draft.accelerator,
     icountShift: draft.icountShift,
     characters: draft.characters,
     serials: draft.serials,

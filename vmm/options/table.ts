@@ -43,7 +43,12 @@ export const OPTION_TABLE: readonly OptionSection[] = [
       { names: ['M', 'machine'], argument: '[type=]pc|microvm[,…]', help: 'the board (default pc)', apply: setMachine },
       { names: ['m'], argument: '[size=]megs', help: 'RAM, as in 64M or 1G (default 128M)', apply: setMemory },
       { names: ['smp'], argument: '[cpus=]n', help: 'number of CPUs', apply: setSmp },
-      { names: ['accel'], argument: 'tcg[,jit=wasm|js|off]', help: 'how guest code runs', apply: setAccelerator },
+      {
+        names: ['accel'],
+        argument: 'tcg[,jit=wasm|js|off][,hot=n][,tb-size=megs]',
+        help: 'how guest code runs',
+        apply: setAccelerator,
+      },
       { names: ['icount'], argument: '[shift=]N', help: '2^N ns of guest time per instruction', apply: setIcount },
       { names: ['rtc'], argument: 'base=utc|localtime|date', help: 'where the clock starts', apply: setRtc },
       { names: ['name'], argument: 'string', help: 'name of the guest', apply: setName },

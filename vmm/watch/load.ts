@@ -40,7 +40,14 @@ export async function loadWatcher(config: MachineConfig, log: Log): Promise<Mach
     throw new UserError(`-symbols ${symbols}: no ELF file with symbols of functions`);
   }
   const profileFd = profile === undefined ? undefined : open(`-profile ${profile}`, () => openSync(profile, 'w'));
-  return createWatcher({ items, log, symbols: found, profileFd, name: config.name || config.kernel, jit: config.jit });
+  return createWatcher({
+    items,
+    log,
+    symbols: found,
+    profileFd,
+    name: config.name || config.kernel,
+    jit: config.accelerator.jit,
+  });
 }
 
 function open<T>(what: string, opening: () => T): T {

@@ -5,7 +5,7 @@ import type { TranslatedRegion } from '../../cpu/observer.ts';
 import { regionIr } from '../../cpu/text/ir-text.ts';
 import { wasmText } from '../../cpu/text/wasm-text.ts';
 import type { Log } from '../log.ts';
-import type { MachineConfig } from '../options/config.ts';
+import type { AcceleratorConfig } from '../options/config.ts';
 import { address } from './block-log.ts';
 import { linearAddress, type Symbols } from './symbols.ts';
 import type { Watcher } from './watch.ts';
@@ -13,7 +13,7 @@ import type { Watcher } from './watch.ts';
 interface Wanted {
   readonly ir: boolean;
   /** The form of the code; `off`: it is not wanted. */
-  readonly code: MachineConfig['jit'];
+  readonly code: AcceleratorConfig['jit'];
 }
 
 export class RegionLog implements Watcher {

@@ -2,7 +2,7 @@
 
 import type { CoreFactory } from '../../cpu/core.ts';
 import type { Log } from '../log.ts';
-import type { MachineConfig } from '../options/config.ts';
+import type { AcceleratorConfig } from '../options/config.ts';
 import { BlockLog } from './block-log.ts';
 import { EventLog } from './event-log.ts';
 import { ExecutionLog } from './execution-log.ts';
@@ -23,7 +23,7 @@ interface Wishes {
   readonly profileFd: number | undefined;
   /** Of the machine, for the profile. */
   readonly name: string;
-  readonly jit: MachineConfig['jit'];
+  readonly jit: AcceleratorConfig['jit'];
 }
 
 export function createWatcher({ items, log, symbols, profileFd, name, jit }: Wishes): MachineWatcher {

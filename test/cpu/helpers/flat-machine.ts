@@ -6,7 +6,7 @@ import { Cpu, STOP_HALT } from '../../../cpu/cpu.ts';
 import { RAM_BASE, S_CR0, S_CR4, S_GDTR, S_GPR, S_IDTR, S_RIP } from '../../../cpu/state.ts';
 import { cacheSegment } from '../../../cpu/system/descriptors.ts';
 import { updateMode } from '../../../cpu/system/mode-word.ts';
-import { testCore } from '../core.ts';
+import { accelerated } from '../core.ts';
 
 const RAM_SIZE = 1 << 20;
 const GDT = 0x1000;
@@ -40,7 +40,7 @@ export class FlatMachine {
 
   constructor() {
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core: testCore() },
+      { ramSize: RAM_SIZE, ...accelerated() },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },

@@ -22,7 +22,7 @@ import {
 import { cacheSegment } from '../../../cpu/system/descriptors.ts';
 import { updateMode } from '../../../cpu/system/mode-word.ts';
 import { setSegment } from '../../../cpu/system/reset.ts';
-import { testCore } from '../core.ts';
+import { accelerated } from '../core.ts';
 
 export const RAX = 0;
 export const RCX = 1;
@@ -101,7 +101,7 @@ export class BareCpu {
 
   constructor(environment: Partial<CpuEnvironment> = {}, options: Partial<CpuOptions> = {}) {
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, core: testCore(), ...options },
+      { ramSize: RAM_SIZE, ...accelerated(), ...options },
       {
         ports: {
           read: (_, size) => (size === 4 ? this.portValue : this.portValue & (size === 2 ? 0xffff : 0xff)) >>> 0,
