@@ -70,16 +70,26 @@ export function memoryWrite(address: number, bytes: Uint8Array, size = bytes.len
 
 /**
  * Puts `writes` into guest RAM, in order.
+ * @param fresh RAM holds nothing but zeros. Pages that stay so are not touched: each costs the host a page fault and the
+ * process a page, and the bss of an unikernel has thousands.
  * @throws BootError when one of them does not fit into RAM.
  */
-export function writeBootImage(ram: Uint8Array, writes: readonly MemoryWrite[]): void {
-  for (const { address, bytes, size } of writes) {
+export function writeBootImage(ram: Uint8Array, writes: readonly MemoryWrite[], fresh = false): void {
+  for (const [index, { address, bytes, size }] of writes.entries()) {
     if (!(address >= 0 && size >= bytes.length && address + size <= ram.length)) {
       throw new BootError(
         `cannot load ${size} bytes at 0x${address.toString(16)}: RAM ends at 0x${ram.length.toString(16)}; give the guest more memory with -m`,
       );
     }
     ram.set(bytes, address);
-    ram.fill(0, address + bytes.length, address + size);
+    const [zeros, end] = [address + bytes.length, address + size];
+    if (!fresh) {
+      ram.fill(0, zeros, end);
+      continue;
+    }
+    for (let before = 0; before < index; before++) {
+      const written = writes[before];
+      ram.fill(0, Math.max(zeros, written.address), Math.min(end, written.address + written.bytes.length));
+    }
   }
 }

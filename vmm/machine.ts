@@ -209,7 +209,7 @@ export class Machine implements MonitorTarget {
   /** Runs until the machine ends. @returns the exit status of the process. @throws GuestCrash */
   async run(): Promise<number> {
     try {
-      this.load();
+      this.load(true);
       mark('kernel loaded');
       await this.console.prepare();
       confine(this.config, this.board.sharedRoots);
@@ -227,11 +227,11 @@ export class Machine implements MonitorTarget {
     }
   }
 
-  /** Boots the kernel into RAM and CPU, both as after power-on. */
-  private load(): void {
+  /** Boots the kernel into CPU and RAM; `powerOn`: nothing has been in that yet. */
+  private load(powerOn: boolean): void {
     const { config, cpu, memory, board } = this;
     const state = boot({ ...config, virtioMmio: board.virtioMmio }, this.readFile);
-    writeBootImage(memory.bytes, state.writes);
+    writeBootImage(memory.bytes, state.writes, powerOn);
     cpu.reset();
     enterKernel(cpu, state);
   }
@@ -364,7 +364,7 @@ export class Machine implements MonitorTarget {
       }
     } else if (reset) {
       this.board.reset();
-      this.load();
+      this.load(false);
       if (this.paused === 'shutdown') {
         this.paused = 'paused';
       }

@@ -22,6 +22,19 @@ describe.each([32, 64] as const)('ELF%i', (bits) => {
     expect(ram[0x101000]).toBe(9);
   });
 
+  test('on fresh RAM bss is zero too, where an earlier segment was', () => {
+    const file = buildElf(bits, machine, 0x100004, [
+      { paddr: 0x100000, bytes: Uint8Array.of(1, 2, 3, 4, 5, 6) },
+      { paddr: 0x100001, bytes: Uint8Array.of(9), memsz: 4 },
+    ]);
+    const { writes } = loadElf(parseElf(file), 2 * MIB);
+    const [fresh, used] = [new Uint8Array(2 * MIB), new Uint8Array(2 * MIB)];
+    writeBootImage(fresh, writes, true);
+    writeBootImage(used, writes);
+    expect([...fresh.subarray(0x100000, 0x100007)]).toEqual([1, 9, 0, 0, 0, 6, 0]);
+    expect(Buffer.compare(fresh, used)).toBe(0);
+  });
+
   test('a virtual entry point follows its text segment', () => {
     const file = buildElf(bits, machine, 0x80100010, [
       { paddr: 0x100000, vaddr: 0x80100000, bytes: new Uint8Array(0x20) },
