@@ -1,15 +1,16 @@
 /**
- * Brings guests into build/guests: `node scripts/build-guests.mjs [kernels|http|bench|debian]` (default: all).
+ * Brings guests into build/guests: `node scripts/build-guests.mjs [kernels|http|bench|debian|linux]` (default: all but linux).
  * kernels and http are built from test/guests, bench (the kernels that the benchmark times) from bench/guests; debian is
- * the images of Debian's packages memtest86+ and grub-invaders, unpacked, not installed.
+ * the images of Debian's packages memtest86+ and grub-invaders, unpacked, not installed. linux is Debian's kernel for
+ * clouds and an initrd of busybox and the modules of virtio, for the tests of urunc.
  *
  * The HTTP guest needs the sources of lwIP. They come from Debian's source package `lwip`, by apt's own client from the
  * archive this machine is set up with and verified by its keys, without root and without touching the system's apt
  * configuration. LWIP_DIR names an unpacked lwIP (the folder that holds src/) to use instead.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -106,13 +107,49 @@ function unpackDebianGuests() {
   }
 }
 
-const targets = ['kernels', 'http', 'bench', 'debian'];
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : targets;
+const LINUX_MODULES = [
+  ...['virtio/virtio_ring', 'virtio/virtio', 'virtio/virtio_pci_modern_dev', 'virtio/virtio_pci_legacy_dev'],
+  ...['virtio/virtio_pci', 'net/net_failover', 'net/virtio_net', 'block/virtio_blk'],
+].map((name) => `drivers/${name}.ko`);
+
+/** build/guests/linux: vmlinuz, and initrd with test/guests/linux/init as the first process. */
+function buildLinux() {
+  const folder = join(out, 'linux');
+  if (existsSync(join(folder, 'initrd'))) return;
+  requireTools(debianTools);
+  const packages = join(folder, 'packages');
+  rmSync(packages, { recursive: true, force: true });
+  mkdirSync(packages, { recursive: true });
+  const depends = run('apt-cache', ['depends', '--important', 'linux-image-cloud-amd64:amd64']);
+  const kernel =
+    /Depends: (linux-image-\S+)/.exec(depends)?.[1] ?? fail('apt knows no package linux-image-cloud-amd64');
+  console.log(`build-guests: fetching the packages ${kernel} and busybox-static from this machine's Debian archive`);
+  run('apt-get', ['download', `${kernel.split(':')[0]}:amd64`, 'busybox-static:amd64'], { cwd: packages });
+  for (const name of readdirSync(packages)) run('dpkg-deb', ['--extract', name, 'unpacked'], { cwd: packages });
+  const unpacked = join(packages, 'unpacked');
+  const [release] = readdirSync(join(unpacked, 'lib', 'modules'));
+  const initrd = join(packages, 'initrd');
+  for (const name of ['bin', 'dev', 'lib', 'proc', 'www']) mkdirSync(join(initrd, name), { recursive: true });
+  const busybox = join(initrd, 'bin', 'busybox');
+  copyFileSync(join(unpacked, 'bin', 'busybox'), busybox);
+  for (const module of [...LINUX_MODULES, 'net/core/failover.ko'])
+    copyFileSync(join(unpacked, 'lib', 'modules', release, 'kernel', module), join(initrd, 'lib', basename(module)));
+  copyFileSync(join(root, 'test', 'guests', 'linux', 'init'), join(initrd, 'init'));
+  const files = run(busybox, ['find', '.'], { cwd: initrd });
+  const archive = spawnSync(busybox, ['cpio', '-o', '-H', 'newc'], { cwd: initrd, input: files, maxBuffer: 1 << 28 });
+  if (archive.status !== 0) fail(`busybox cpio: ${archive.stderr}`);
+  copyFileSync(join(unpacked, 'boot', `vmlinuz-${release}`), join(folder, 'vmlinuz'));
+  writeFileSync(join(folder, 'initrd'), archive.stdout);
+}
+
+const targets = ['kernels', 'http', 'bench', 'debian', 'linux'];
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : targets.filter((target) => target !== 'linux');
 for (const target of wanted)
   if (!targets.includes(target)) fail(`no target ${target}; there are ${targets.join(', ')}`);
 mkdirSync(out, { recursive: true });
 if (wanted.includes('debian')) unpackDebianGuests();
-const built = wanted.filter((target) => target !== 'debian');
+if (wanted.includes('linux')) buildLinux();
+const built = wanted.filter((target) => target !== 'debian' && target !== 'linux');
 if (built.length) {
   requireTools(tools);
   if (built.includes('http') && !existsSync('/usr/include/stdlib.h'))

@@ -108,6 +108,7 @@ export class Virtio9p extends VirtioDevice implements Payload {
       }
       queue.complete(id, length);
     }
+    queue.enableNotifications();
     this.publish(REQUEST_QUEUE);
     return requests;
   }

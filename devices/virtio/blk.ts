@@ -181,6 +181,7 @@ export class VirtioBlk extends VirtioDevice {
       queue.complete(id, answerSize);
       bytes += size;
     }
+    queue.enableNotifications();
     this.publish(REQUEST_QUEUE);
     return requests;
   }

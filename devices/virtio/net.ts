@@ -258,6 +258,7 @@ export class VirtioNet extends VirtioDevice implements NetControlTarget {
       this.answer[0] = this.control.execute(readable);
       queue.complete(id, scatter(this.memory, writable, 0, this.answer));
     }
+    queue.enableNotifications();
     this.publish(CONTROL_QUEUE);
   }
 

@@ -44,6 +44,7 @@ export class VirtioRng extends VirtioDevice {
       if (id === NO_CHAIN) break;
       queue.complete(id, this.fill(this.writable));
     }
+    queue.enableNotifications();
     this.publish(REQUEST_QUEUE);
     return requests;
   }

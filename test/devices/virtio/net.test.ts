@@ -499,6 +499,14 @@ describe('control queue', () => {
     expect(backend.guestOffloads).toBe(0);
   });
 
+  it('asks for the next command by avail_event', () => {
+    const { command, modern } = start([17, 18, 29]);
+    for (let count = 1; count <= 3; count++) {
+      expect(command(control.VIRTIO_NET_CTRL_RX, 0, 1)).toBe(OK);
+      expect(modern.rings[CONTROL_QUEUE].availEvent).toBe(count);
+    }
+  });
+
   it('an announcement shows in the status until it is acknowledged', () => {
     const { command, net, modern } = start();
     modern.isr();

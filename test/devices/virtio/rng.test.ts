@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { VIRTIO_F_EVENT_IDX } from '../../../devices/virtio/features.ts';
 import { RNG_MAX_BYTES, VirtioRng } from '../../../devices/virtio/rng.ts';
 import { VirtioPci } from '../../../devices/virtio/transport-pci.ts';
 import { makeMemory } from './ring-driver.ts';
@@ -35,6 +36,16 @@ describe('VirtioRng', () => {
       expect(bytes[DATA + 300]).toBe(0);
       expect(set.written).toEqual(expect.arrayContaining([{ address: DATA, length: 64 }]));
       set.checkGuards();
+    }
+  });
+
+  it('asks for the next buffer by avail_event', () => {
+    const { modern, memory } = setUp();
+    modern.start([VIRTIO_F_EVENT_IDX], memory);
+    for (let count = 1; count <= 3; count++) {
+      modern.rings[0].add([{ address: DATA, length: 32, write: true }]);
+      modern.kick(0);
+      expect(modern.rings[0].availEvent).toBe(count);
     }
   });
 

@@ -62,24 +62,29 @@ export async function logs(name: string): Promise<string> {
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** Asks until the answer is one that is wanted. */
-export async function until<T>(what: string, ask: () => Promise<T>, wanted: (answer: T) => boolean): Promise<T> {
-  const deadline = performance.now() + 20_000;
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T>,
+  wanted: (answer: T) => boolean,
+  patience = 20_000,
+): Promise<T> {
+  const deadline = performance.now() + patience;
   for (;;) {
     const answer = await ask();
     if (wanted(answer)) {
       return answer;
     }
     if (performance.now() > deadline) {
-      throw new Error(`${what}: still ${JSON.stringify(answer)} after 20 s`);
+      throw new Error(`${what}: still ${JSON.stringify(answer)} after ${patience / 1000} s`);
     }
     await sleep(10);
   }
 }
 
 /** GETs `url` until it answers. @returns the first answer, headers included */
-export async function firstAnswer(url: string): Promise<string> {
+export async function firstAnswer(url: string, patience?: number): Promise<string> {
   const get = () => run('curl', '--silent', '--include', '--max-time', '1', url);
-  return (await until(url, get, ({ status }) => status === 0)).stdout;
+  return (await until(url, get, ({ status }) => status === 0, patience)).stdout;
 }
 
 export const commandLine = (pid: number | string) =>

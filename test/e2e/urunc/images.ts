@@ -9,6 +9,7 @@ export interface Labels {
   readonly unikernelType: string;
   readonly hypervisor: string;
   readonly unikernelVersion?: string;
+  readonly initrd?: string;
   readonly block?: string;
   readonly blkMntPoint?: string;
   readonly mountRootfs?: 'true';

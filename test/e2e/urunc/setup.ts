@@ -36,6 +36,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   [`${URUNC_BUILD}/containerd-shim-urunc-v2`]: 'integrations/urunc/build.sh',
   [PACKAGE]: 'npm run build && npm run build:addon && npm run package',
   [guest('http.elf')]: 'npm run build:guests',
+  [guest('linux/initrd')]: 'npm run build:guests linux',
 };
 
 /** What a cluster's network add-on writes on each node. */
