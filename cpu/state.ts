@@ -204,17 +204,22 @@ export const CODE_PAGES = 512;
 export const S_OPS = 0x1d6000;
 export const S_OPS_END = 0xf00000;
 
-/** Exit sites of regions (jit/sites.ts), SITE_STRIDE bytes each. */
+/** Exit sites of regions (jit/sites.ts), SITE_STRIDE bytes each, then those of indirect links, SITE_WAYS such pieces each. */
 export const S_SITES = 0xf00000;
-export const S_SITES_END = 0xf80000;
-/** Within a site: i32 exits until it is full (counted up to zero), i32 link depth, i64 RIP that an indirect link is for. */
+export const S_INDIRECT_SITES = 0xf60000;
+export const S_SITES_END = 0xfa0000;
+export const SITE_WAYS = 8;
+/**
+ * Within a site: i32 exits until it is full (counted up to zero); within each of its pieces: i32 link depth, i64 RIP that
+ * an indirect link is for.
+ */
 export const SITE_COUNT = 0;
 export const SITE_DEPTH = 4;
 export const SITE_RIP = 8;
 export const SITE_STRIDE = 16;
 
 /** Targets that indirect jumps were seen to take (jit/targets.ts): low halves in slots chosen by a hash, for each jump. */
-export const S_JUMP_TARGETS = 0xf80000;
+export const S_JUMP_TARGETS = 0xfa0000;
 export const S_JUMP_TARGETS_END = 0x1000000;
 export const JUMP_TARGET_COUNT = 64;
 export const JUMP_TARGETS_STRIDE = JUMP_TARGET_COUNT * 4;

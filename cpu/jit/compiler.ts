@@ -27,7 +27,7 @@ import { JumpTargets } from './jump-targets.ts';
 import { Links } from './links.ts';
 import { RegionEmitter } from './region-emitter.ts';
 import type { LiftedBlock } from './region-state.ts';
-import { ExitSites, isLink, SITE_LINK, SITE_SIDE, type Site } from './sites.ts';
+import { ExitSites, isLink, SITE_LINK, SITE_SIDE, type Site, slotsOf } from './sites.ts';
 import { structure } from './structure.ts';
 
 export interface Region {
@@ -358,7 +358,7 @@ export class RegionCompiler {
       targets: this.targets,
       slots: this.slots,
     });
-    this.slots += sites.filter(isLink).length;
+    this.slots += slotsOf(sites);
     this.observer?.translated({ ripLow, ripHigh, blocks: lifted, ir: this.lifter.ir, body });
     bodies.push(body);
     const ranges = this.ranges(order, pages);

@@ -51,6 +51,8 @@ export interface BasicBlock {
   into: Context | undefined;
   /** Of a call that may leave the region: where it comes back to, low and high; that is the last successor. */
   returns: readonly [number, number] | undefined;
+  /** The context that it comes back to. */
+  returnsTo: Context;
   /** Of a direct call that leaves the region: what it calls. */
   callee: readonly [number, number] | undefined;
   /** The switch that an indirect jump of many targets goes to. */
@@ -219,9 +221,16 @@ export class ControlFlow {
       this.follow(low, targetHigh_, context);
       this.follow(next, high, context);
     } else if (isJump[row]) {
+      const leaves = this.source.called.has(low) && low !== this.starts[0].low;
+      if (leaves && context.parent !== undefined) {
+        // A function that was followed ends with a call in place of its return.
+        block.callee = [low, targetHigh_];
+        this.callOut(block, context.returnLow, context.returnHigh, context.parent);
+        return;
+      }
       block.end = END_JUMP;
       block.targets = [low, targetHigh_];
-      if (!this.source.called.has(low) || low === this.starts[0].low) this.follow(low, targetHigh_, context);
+      if (!leaves) this.follow(low, targetHigh_, context);
     } else if (isCall[row]) {
       this.source.called.add(low);
       const into = this.follows(low, targetHigh_) ? this.callee(context, next, high) : undefined;
@@ -247,6 +256,7 @@ export class ControlFlow {
   private callOut(block: BasicBlock, next: number, high: number, context: Context): void {
     if (block.targets.length === 0 && block.viaSwitch === undefined) block.end = END_CALL;
     block.returns = [next, high];
+    block.returnsTo = context;
     // It comes back as often as it is made, and must find the region to do so.
     this.starts.push({ low: next, high, context });
     this.continueAt(next, high, context);
@@ -345,7 +355,8 @@ export class ControlFlow {
         block.successors.push(inside ? this.byKey.get(this.key(targets[i], into)) : undefined);
       }
       if (block.viaSwitch !== undefined) block.successors.push(block.viaSwitch);
-      if (block.returns !== undefined) block.successors.push(this.byKey.get(this.key(block.returns[0], block.context)));
+      if (block.returns !== undefined)
+        block.successors.push(this.byKey.get(this.key(block.returns[0], block.returnsTo)));
     }
   }
 }
@@ -371,6 +382,7 @@ export function newBlock(ripLow: number, ripHigh: number, context: Context): Bas
     targets: [],
     into: context,
     returns: undefined,
+    returnsTo: context,
     callee: undefined,
     viaSwitch: undefined,
     order: 0,

@@ -4,13 +4,17 @@
  * changed that it depends on (region-flow.ts); else all regions that called each other return, as the guest's state is in
  * memory. How deep they call each other is bounded.
  */
-import { SITE_DEPTH, SITE_RIP } from '../state.ts';
+import { SITE_DEPTH, SITE_RIP, SITE_STRIDE, SITE_WAYS } from '../state.ts';
 import type { Region } from './compiler.ts';
+import { HASH_FACTOR } from './jump-targets.ts';
 import { type ExitSites, SITE_LINK, type Site } from './sites.ts';
 
-/** Exits before a site is linked; and when it could not be, or for other targets than that of an indirect link. */
+/** Exits before a site is linked; and when it could not be, or many links of an indirect jump were not enough. */
 export const FIRST_PATIENCE = 16;
 const RETRY_PATIENCE = 256;
+
+/** The link of an indirect jump that an address has: the upper bits of the product with HASH_FACTOR. */
+export const WAY_SHIFT = 32 - Math.log2(SITE_WAYS);
 
 export class Links {
   private readonly i32: Int32Array;
@@ -36,41 +40,47 @@ export class Links {
   /** Links a site to a region for an address; if there is none, it is asked again later. */
   link(site: Site, target: Region | undefined, ripLow: number, ripHigh: number): void {
     const { i32 } = this;
-    if (site.target !== undefined && site.target !== target) this.unlink(site);
+    const direct = site.kind === SITE_LINK;
+    const way = direct ? 0 : Math.imul(ripLow, HASH_FACTOR) >>> WAY_SHIFT;
+    if (site.targets[way] !== target) this.unlink(site, way);
     if (target === undefined) {
       this.sites.await(site, RETRY_PATIENCE);
       return;
     }
-    if (site.target === undefined) {
-      site.region!.module.link(site.slot, target.run);
-      site.target = target;
+    if (site.targets[way] === undefined) {
+      site.region!.module.link(site.slot + way, target.run);
+      site.targets[way] = target;
       const set = this.linked.get(target);
       if (set === undefined) this.linked.set(target, new Set([site]));
       else set.add(site);
     }
-    i32[(site.offset + SITE_RIP) >> 2] = ripLow;
-    i32[(site.offset + SITE_RIP + 4) >> 2] = ripHigh;
-    i32[(site.offset + SITE_DEPTH) >> 2] = this.depth;
-    if (site.kind === SITE_LINK) this.sites.restart(site, this.patience);
-    else this.sites.await(site, RETRY_PATIENCE);
+    const at = site.offset + way * SITE_STRIDE;
+    i32[(at + SITE_RIP) >> 2] = ripLow;
+    i32[(at + SITE_RIP + 4) >> 2] = ripHigh;
+    i32[(at + SITE_DEPTH) >> 2] = this.depth;
+    if (direct) this.sites.restart(site, this.patience);
+    else this.sites.await(site, site.exits < RETRY_PATIENCE ? FIRST_PATIENCE : RETRY_PATIENCE);
   }
 
   /** Undoes a link. */
-  private unlink(site: Site): void {
-    this.i32[(site.offset + SITE_DEPTH) >> 2] = 0;
+  private unlink(site: Site, way: number): void {
+    const target = site.targets[way];
+    if (target === undefined) return;
+    this.i32[(site.offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
     // So that the target's module can be collected.
-    site.region!.module.link(site.slot, null);
-    this.linked.get(site.target!)?.delete(site);
-    site.target = undefined;
+    site.region!.module.link(site.slot + way, null);
+    site.targets[way] = undefined;
+    if (!site.targets.includes(target)) this.linked.get(target)?.delete(site);
     this.sites.restart(site, FIRST_PATIENCE);
   }
 
   /** A region is gone: nothing is linked to it any more, and its sites are free. */
   drop(region: Region): void {
-    for (const site of this.linked.get(region) ?? []) this.unlink(site);
+    for (const site of this.linked.get(region) ?? [])
+      for (let way = 0; way < site.ways; way++) if (site.targets[way] === region) this.unlink(site, way);
     this.linked.delete(region);
     for (const site of region.sites) {
-      if (site.target !== undefined) this.unlink(site);
+      for (let way = 0; way < site.ways; way++) this.unlink(site, way);
       this.sites.release(site);
     }
   }
@@ -79,7 +89,7 @@ export class Links {
   clear(): void {
     for (const set of this.linked.values())
       for (const site of set) {
-        this.i32[(site.offset + SITE_DEPTH) >> 2] = 0;
+        for (let way = 0; way < site.ways; way++) this.i32[(site.offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
         this.sites.restart(site, FIRST_PATIENCE);
       }
   }

@@ -10,11 +10,11 @@ import { TYPE_REGION } from '../wasm/core-types.ts';
 import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_SWITCH } from './control-flow.ts';
 import { HASH_FACTOR, HASH_SHIFT, type JumpTargets } from './jump-targets.ts';
-import { FIRST_PATIENCE } from './links.ts';
+import { FIRST_PATIENCE, WAY_SHIFT } from './links.ts';
 import { perfectHash } from './perfect-hash.ts';
 import { type AddressSpace, RegionMemory } from './region-memory.ts';
-import { AT, BUDGET, CODE, DEPTH, EPOCH, RIP, SITE } from './region-state.ts';
-import { type ExitSites, isLink, SITE_INDIRECT_LINK, SITE_JUMP, SITE_LINK, SITE_SIDE, type Site } from './sites.ts';
+import { AT, BUDGET, CODE, DEPTH, ENTRY, EPOCH, RIP, SITE } from './region-state.ts';
+import { type ExitSites, SITE_INDIRECT_LINK, SITE_JUMP, SITE_LINK, SITE_SIDE, type Site, slotsOf } from './sites.ts';
 
 /** Labels of enclosing constructs, innermost last. */
 type Label = { block: BasicBlock | undefined; kind: 'exit' | 'side' | 'loop' | 'merge' | 'if' };
@@ -234,13 +234,25 @@ export abstract class RegionFlow extends RegionMemory {
       this.exit(EXIT_STOP);
       return;
     }
+    if (indirect) {
+      this.hashOfRip(HASH_FACTOR, WAY_SHIFT);
+      out.localSet(ENTRY);
+    }
+    const piece = () => {
+      out.i32Const(0);
+      if (!indirect) return;
+      out.localGet(ENTRY);
+      out.i32Const(Math.log2(state.SITE_STRIDE));
+      out.byte(op.I32_SHL);
+      out.byte(op.I32_ADD);
+    };
     out.localGet(DEPTH);
-    out.i32Const(0);
+    piece();
     out.memory(wasm.I32_LOAD, site.offset + state.SITE_DEPTH);
     out.byte(op.I32_LT_U);
     if (indirect) {
       out.localGet(RIP);
-      out.i32Const(0);
+      piece();
       out.memory(wasm.I64_LOAD, site.offset + state.SITE_RIP);
       out.byte(op.I64_EQ);
       out.byte(op.I32_AND);
@@ -252,6 +264,10 @@ export abstract class RegionFlow extends RegionMemory {
     out.i32Const(1);
     out.byte(op.I32_ADD);
     out.i32Const(site.slot);
+    if (indirect) {
+      out.localGet(ENTRY);
+      out.byte(op.I32_ADD);
+    }
     const successor = caller?.successors[caller.successors.length - 1];
     out.byte(successor === undefined ? wasm.RETURN_CALL_INDIRECT : wasm.CALL_INDIRECT);
     out.u32(TYPE_REGION);
@@ -314,7 +330,7 @@ export abstract class RegionFlow extends RegionMemory {
   }
 
   private makeSite(kind: number, patience: number): Site | undefined {
-    const slot = this.plan.slots + this.sites.filter(isLink).length;
+    const slot = this.plan.slots + slotsOf(this.sites);
     const site = this.plan.sites.make(kind, patience, slot);
     if (site !== undefined) this.sites.push(site);
     return site;

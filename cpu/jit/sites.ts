@@ -2,12 +2,12 @@
  * Exit sites: places where a region leaves although it could go on, had the translator known more. Each counts its exits
  * in the machine's memory until it is full (EXIT_SITE); what is done then is the compiler's matter (compiler.ts).
  */
-import { S_SITES, S_SITES_END, SITE_COUNT, SITE_DEPTH, SITE_STRIDE } from '../state.ts';
+import { S_INDIRECT_SITES, S_SITES, S_SITES_END, SITE_COUNT, SITE_DEPTH, SITE_STRIDE, SITE_WAYS } from '../state.ts';
 import type { Region } from './compiler.ts';
 
 /** Leaves for code outside the region: the site is linked to the region that is there (links.ts). */
 export const SITE_LINK = 0;
-/** The same where the address varies: the link is for the last one seen. */
+/** The same where the address varies: there are links for several. */
 export const SITE_INDIRECT_LINK = 1;
 /** Leaves an indirect jump for a target that was not known: the region is to be made anew with it. */
 export const SITE_JUMP = 2;
@@ -18,38 +18,57 @@ export function isLink(site: Site): boolean {
   return site.kind <= SITE_INDIRECT_LINK;
 }
 
+/** Entries in the module's table that sites take. */
+export function slotsOf(sites: readonly Site[]): number {
+  return sites.reduce((sum, site) => sum + (isLink(site) ? site.ways : 0), 0);
+}
+
 export interface Site {
   /** Its place in memory. */
   readonly offset: number;
   readonly kind: number;
-  /** Of a link: index in its module's table. */
+  /** Of a link: its first index in its module's table, and how many links it has. */
   readonly slot: number;
+  readonly ways: number;
   /** The region that it is in; undefined: not yet put to use. */
   region: Region | undefined;
-  /** The region that it is linked to. */
-  target: Region | undefined;
+  /** The region that each link leads to. */
+  readonly targets: (Region | undefined)[];
   /** Exits that filled it so far, but for those that mappings changed behind. */
   exits: number;
+}
+
+/** Memory for sites of one size. */
+interface Arena {
+  readonly free: number[];
+  next: number;
+  readonly end: number;
 }
 
 export class ExitSites {
   private readonly i32: Int32Array;
   private readonly byOffset = new Map<number, Site>();
-  private readonly free: number[] = [];
-  private next = S_SITES;
+  private readonly direct: Arena = { free: [], next: S_SITES, end: S_INDIRECT_SITES };
+  private readonly indirect: Arena = { free: [], next: S_INDIRECT_SITES, end: S_SITES_END };
 
   constructor(i32: Int32Array) {
     this.i32 = i32;
   }
 
+  private arena(kind: number): Arena {
+    return kind === SITE_INDIRECT_LINK ? this.indirect : this.direct;
+  }
+
   /** A site that is full after so many exits; undefined when there is no room for another. */
   make(kind: number, patience: number, slot: number): Site | undefined {
-    const offset = this.free.pop() ?? this.next;
-    if (offset === S_SITES_END) return undefined;
-    if (offset === this.next) this.next += SITE_STRIDE;
-    const site: Site = { offset, kind, slot, region: undefined, target: undefined, exits: 0 };
+    const arena = this.arena(kind);
+    const ways = kind === SITE_INDIRECT_LINK ? SITE_WAYS : 1;
+    const offset = arena.free.pop() ?? arena.next;
+    if (offset === arena.end) return undefined;
+    if (offset === arena.next) arena.next += ways * SITE_STRIDE;
+    const site: Site = { offset, kind, slot, ways, region: undefined, targets: Array(ways).fill(undefined), exits: 0 };
     this.byOffset.set(offset, site);
-    this.i32[(offset + SITE_DEPTH) >> 2] = 0;
+    for (let way = 0; way < ways; way++) this.i32[(offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
     this.await(site, patience);
     return site;
   }
@@ -71,6 +90,6 @@ export class ExitSites {
 
   release(site: Site): void {
     this.byOffset.delete(site.offset);
-    this.free.push(site.offset);
+    this.arena(site.kind).free.push(site.offset);
   }
 }
