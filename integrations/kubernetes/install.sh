@@ -11,6 +11,7 @@ HOST=${HOST:-/host}
 RESTART=${RESTART:-nsenter --target 1 --mount -- systemctl restart containerd}
 here=$(dirname "$0")
 config=$HOST/etc/containerd/config.toml
+urunc_config=$HOST/etc/urunc/config.toml
 begin='# BEGIN tsvmm (its install.sh made this)'
 end='# END tsvmm'
 
@@ -87,6 +88,11 @@ case ${1:-} in
     for program in urunc containerd-shim-urunc-v2; do
       put "$here/$program" "$HOST/usr/local/bin/$program"
     done
+    # Without a configuration urunc complains into every container's log. One that is there is somebody's.
+    if [ ! -e "$urunc_config" ]; then
+      mkdir -p "$HOST/etc/urunc"
+      cp "$here/config.toml" "$urunc_config"
+    fi
     configure
     # It has to run on the node, whose libraries it uses.
     chroot "$HOST" /usr/local/bin/tsvmm -version
@@ -95,6 +101,10 @@ case ${1:-} in
     without_us
     configure
     rm -rf "$HOST/usr/lib/tsvmm"
+    if cmp -s "$here/config.toml" "$urunc_config"; then
+      rm "$urunc_config"
+      rmdir "$HOST/etc/urunc" 2>/dev/null || true
+    fi
     for program in tsvmm urunc containerd-shim-urunc-v2; do
       rm -f "$HOST/usr/local/bin/$program"
     done

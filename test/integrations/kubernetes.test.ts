@@ -167,6 +167,7 @@ describe('install.sh', () => {
     spawnSync('tar', ['-C', join(node, 'tree'), '-czf', join(node, 'tsvmm.tar.gz'), 'usr']);
     for (const name of ['urunc', 'containerd-shim-urunc-v2']) writeFileSync(join(node, name), name);
     writeFileSync(join(node, 'install.sh'), readFileSync(INSTALL));
+    writeFileSync(join(node, 'config.toml'), 'default');
     // chroot needs root and a node whose programs run.
     writeFileSync(join(programs, 'chroot'), '#!/bin/sh\necho "tsvmm 1.2.3"\n', { mode: 0o755 });
   });
@@ -208,6 +209,16 @@ describe('install.sh', () => {
       expect(left).toEqual(['usr', 'usr/lib', 'usr/local', 'usr/local/bin']);
     },
   );
+
+  test("urunc's configuration is left alone where there is one", () => {
+    const ours = join(host, 'etc/urunc/config.toml');
+    run('install');
+    expect(readFileSync(ours, 'utf8')).toBe('default');
+    writeFileSync(ours, 'mine');
+    run('install');
+    run('uninstall');
+    expect(readFileSync(ours, 'utf8')).toBe('mine');
+  });
 
   test('the section is that of the version', () => {
     writeFileSync(config, ORIGINALS['of containerd 1']);
