@@ -37,7 +37,7 @@ export class RegionEmitter extends RegionFlow {
     this.begin(plan);
     this.lifted.clear();
     for (const l of lifted) this.lifted.set(l.block, l);
-    this.declareLocals(lifted);
+    this.declareLocals(order, lifted);
     out.reset();
     this.load();
     out.loadField(state.S_RIP, 8);

@@ -208,7 +208,7 @@ export abstract class RegionFlow extends RegionMemory {
       const [low, high] = block.targets.slice(i * 2);
       this.out.i64Const(low, high);
       this.out.localSet(RIP);
-      this.transfer(undefined, false);
+      this.transfer(block, undefined, false);
     }
   }
 
@@ -219,15 +219,16 @@ export abstract class RegionFlow extends RegionMemory {
       this.out.i64Const(callee[0], callee[1]);
       this.out.localSet(RIP);
     }
-    this.transfer(block, callee === undefined);
+    this.transfer(block, block, callee === undefined);
   }
 
   /**
    * Leaves for RIP: by a link to the region there once there is one, else by way of the dispatcher.
-   * @param caller a block that ends in a call: the region goes on behind it
+   * @param block the one that leaves
+   * @param caller the same if it ends in a call: the region goes on behind it
    * @param indirect may RIP be another one each time?
    */
-  private transfer(caller: BasicBlock | undefined, indirect: boolean): void {
+  private transfer(block: BasicBlock, caller: BasicBlock | undefined, indirect: boolean): void {
     const { out } = this;
     const site = this.makeSite(indirect ? SITE_INDIRECT_LINK : SITE_LINK, FIRST_PATIENCE);
     if (site === undefined) {
@@ -259,7 +260,7 @@ export abstract class RegionFlow extends RegionMemory {
     }
     this.open(LIKELY);
     if (!indirect) this.countUse(site);
-    this.spill();
+    this.spill(block);
     out.localGet(DEPTH);
     out.i32Const(1);
     out.byte(op.I32_ADD);
@@ -380,7 +381,7 @@ export abstract class RegionFlow extends RegionMemory {
       out.localGet(RIP);
       out.memory(wasm.I64_STORE32, memory);
     }
-    if (block.returns !== undefined) this.transfer(block, true);
+    if (block.returns !== undefined) this.transfer(block, block, true);
     else {
       const site = memory === 0 ? undefined : this.makeSite(SITE_JUMP, this.plan.patience);
       if (site === undefined) this.exit(EXIT_STOP);

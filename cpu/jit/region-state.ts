@@ -69,6 +69,13 @@ const FIXED_LOCALS = [
   op.T_I32,
 ];
 
+/** Registers as sets of bits. */
+interface Changes {
+  general: number;
+  vector: number;
+  flags: boolean;
+}
+
 export abstract class RegionState extends IrEmitter {
   /** State reads not yet emitted, of the block at hand. */
   protected pending: number[] = [];
@@ -81,6 +88,8 @@ export abstract class RegionState extends IrEmitter {
   private xmmUsed = 0;
   private written = 0;
   private xmmWritten = 0;
+  /** What may differ from the state where each block ends. */
+  private readonly dirty = new Map<BasicBlock, Changes>();
   /** The node being emitted: state reads before it see the state as it was. */
   protected position = 0;
 
@@ -89,11 +98,12 @@ export abstract class RegionState extends IrEmitter {
   }
 
   /** Makes the locals of a region. */
-  protected declareLocals(lifted: LiftedBlock[]): void {
+  protected declareLocals(order: BasicBlock[], lifted: LiftedBlock[]): void {
     const { locals } = this;
     locals.clear();
     for (const type of FIXED_LOCALS) locals.add(type);
     this.census(lifted);
+    this.spreadChanges(order);
     for (let n = 0; n < 16; n++) {
       if (this.used & (1 << n)) this.gprLocal[n] = locals.add(op.T_I64);
       if (this.xmmUsed & (1 << n)) this.xmmLocal[n] = locals.add(op.T_V128);
@@ -107,19 +117,47 @@ export abstract class RegionState extends IrEmitter {
     this.xmmUsed = 0;
     this.written = 0;
     this.xmmWritten = 0;
-    for (const { starts, end } of lifted)
+    this.dirty.clear();
+    for (const { block, starts, end } of lifted) {
+      const changes: Changes = { general: 0, vector: 0, flags: false };
+      this.dirty.set(block, changes);
       for (let n = starts[0]; n < end; n++) {
         const opcode = ir.op[n];
         if (opcode === op.GPR_READ || opcode === op.GPR_WRITE) {
           const bit = 1 << ((ir.imm[n] - state.S_GPR) >> 3);
           this.used |= bit;
-          if (opcode === op.GPR_WRITE) this.written |= bit;
+          if (opcode === op.GPR_WRITE) changes.general |= bit;
         } else if (opcode === op.XMM_READ || opcode === op.XMM_WRITE) {
           const bit = 1 << ((ir.imm[n] - state.S_XMM) >> 4);
           this.xmmUsed |= bit;
-          if (opcode === op.XMM_WRITE) this.xmmWritten |= bit;
+          if (opcode === op.XMM_WRITE) changes.vector |= bit;
+        } else if (opcode === op.FLAGS_WRITE) changes.flags = true;
+      }
+      this.written |= changes.general;
+      this.xmmWritten |= changes.vector;
+    }
+  }
+
+  /** Has each block's changes hold what changed on any way to it. */
+  private spreadChanges(order: BasicBlock[]): void {
+    for (const block of order)
+      if (!this.dirty.has(block)) this.dirty.set(block, { general: 0, vector: 0, flags: false });
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (const block of order) {
+        const changes = this.dirty.get(block)!;
+        for (const predecessor of block.predecessors) {
+          // A call that came back has written everything back.
+          if (predecessor.returns !== undefined && predecessor.successors.at(-1) === block) continue;
+          const { general, vector, flags } = this.dirty.get(predecessor)!;
+          if (((general & ~changes.general) | (vector & ~changes.vector)) === 0 && (changes.flags || !flags)) continue;
+          changes.general |= general;
+          changes.vector |= vector;
+          changes.flags ||= flags;
+          changed = true;
         }
       }
+    }
   }
 
   /** Loads registers, flags and budget from the state. */
@@ -147,13 +185,15 @@ export abstract class RegionState extends IrEmitter {
     out.localSet(BUDGET);
   }
 
-  /** Writes everything back. */
-  protected spill(): void {
+  /** Writes everything back, or what may have changed where a block ends. */
+  protected spill(block?: BasicBlock): void {
+    const all: Changes = { general: this.written, vector: this.xmmWritten, flags: true };
+    const { general, vector, flags } = block === undefined ? all : this.dirty.get(block)!;
     for (let n = 0; n < 16; n++) {
-      if (this.written & (1 << n)) this.storeLocal(state.gprOffset(n), this.gprLocal[n], 8);
-      if (this.xmmWritten & (1 << n)) this.storeLocal(state.S_XMM + n * 16, this.xmmLocal[n], 16);
+      if (general & (1 << n)) this.storeLocal(state.gprOffset(n), this.gprLocal[n], 8);
+      if (vector & (1 << n)) this.storeLocal(state.S_XMM + n * 16, this.xmmLocal[n], 16);
     }
-    this.spillFlags();
+    if (flags) this.spillFlags();
     this.storeLocal(state.S_RIP, RIP, 8);
     this.storeLocal(state.S_BUDGET, BUDGET, 4);
   }
