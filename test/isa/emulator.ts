@@ -103,10 +103,10 @@ export class Emulator implements Executor {
   /** Offsets of the pages that are not pristine. */
   private readonly touched = new Set<number>();
 
-  constructor(name = 'interpreter', options: Partial<CpuOptions> = {}) {
+  constructor(name = 'interpreter', options: Omit<CpuOptions, 'ramSize'> = accelerated()) {
     this.name = name;
     this.cpu = new Cpu(
-      { ramSize: RAM_SIZE, ...accelerated(), ...options },
+      { ramSize: RAM_SIZE, ...options },
       {
         ports: { read: () => 0xffffffff, write: () => {} },
         mmio: { read: () => 0xffffffff, write: () => {} },

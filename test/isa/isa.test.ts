@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type OpcodeRow, rows } from '../../cpu/isa/table.ts';
+import { testCore } from '../cpu/core.ts';
 import type { Executor } from './case.ts';
 import { compare, report, shrink } from './compare.ts';
 import { implemented, rowName, testable, untested } from './coverage.ts';
@@ -28,7 +29,7 @@ const SHOWN = 3;
 let oracle: NativeOracle;
 const interpreter = new Emulator('interpreter');
 /** Translates every block that has been executed once. */
-const translator = new Emulator('translator', { hotThreshold: 1, batch: 1 });
+const translator = new Emulator('translator', { core: testCore('wasm'), hotThreshold: 1, batch: 1 });
 
 beforeAll(() => {
   oracle = new NativeOracle();
