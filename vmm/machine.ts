@@ -76,7 +76,7 @@ export class Machine implements MonitorTarget {
   private readonly memory: RamGuestMemory;
   private readonly board: Board;
   private readonly idling: Idling;
-  private readonly endHeapTrim: (() => void) | undefined;
+  private readonly endHeapTrim: () => void;
   private readonly tapCards: readonly VirtioNet[];
   /** Descriptors of `tapCards`, as far as they can take packets just now; -1 for the others. */
   private readonly tapFds: Int32Array;
@@ -178,7 +178,7 @@ export class Machine implements MonitorTarget {
     // Code that jumps between many modules is found faster so. Where the kernel refuses, nothing else changes.
     addon?.gatherMemory();
     this.idling = new Idling(addon, this.tapFds, () => this.step());
-    this.endHeapTrim = addon && startHeapTrim(addon, () => this.cpu.regions?.counters.regions ?? 0);
+    this.endHeapTrim = startHeapTrim(addon, () => this.cpu.regions?.counters.regions ?? 0);
     for (const backend of backends.values()) {
       backend.onReceive = () => this.idling.wake();
     }
@@ -488,7 +488,7 @@ export class Machine implements MonitorTarget {
     }
     this.watcher?.close();
     this.log.flush();
-    this.endHeapTrim?.();
+    this.endHeapTrim();
     this.console.close(this.patience);
     this.board.close();
     for (const backend of this.backends.values()) {
