@@ -1,7 +1,7 @@
 /** The core and the regions as JavaScript, for where WebAssembly code must not be generated (`-accel tcg,jit=js`). */
-import { setFlagsFromString } from 'node:v8';
 import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
 import { REGION_HELPERS } from '../jit/region-state.ts';
+import { setTranslationFlags } from '../v8-flags.ts';
 import { LIBRARY } from './library.ts';
 import { PROLOGUE } from './module.ts';
 import { regionSource } from './region-source.ts';
@@ -39,7 +39,7 @@ class JsCore implements Core {
   readonly linkDepth = 16;
 
   constructor(core: CoreFunction, size: number, imports: CoreImports) {
-    setFlagsFromString(`--max-optimized-bytecode-size=${MAX_BYTECODE}`);
+    setTranslationFlags(`--max-optimized-bytecode-size=${MAX_BYTECODE}`);
     this.buffer = new ArrayBuffer(size);
     const exports = core(this.buffer, imports, LIBRARY);
     this.run = exports.run;

@@ -1,6 +1,7 @@
 /** The core and the regions as WebAssembly: one module owns the function table, regions come in modules of their own. */
 import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
 import { REGION_HELPERS } from '../jit/region-state.ts';
+import { setTranslationFlags } from '../v8-flags.ts';
 import { CORE_TYPES, TYPE_REGION } from './core-types.ts';
 import { assembleModule } from './encoder.ts';
 
@@ -32,8 +33,8 @@ class WasmCore implements Core {
   compile(bodies: readonly RegionBody[], slots: number): CompiledRegions {
     if (!this.heedsHints) {
       this.heedsHints = true;
-      // V8 heeds branch hints only when told to. Now and not before: loading node:v8 takes milliseconds of a start.
-      process.getBuiltinModule('node:v8').setFlagsFromString('--experimental-wasm-branch-hinting');
+      // V8 heeds branch hints only when told to.
+      setTranslationFlags('--experimental-wasm-branch-hinting');
     }
     const bytes = assembleModule({
       types: CORE_TYPES,
