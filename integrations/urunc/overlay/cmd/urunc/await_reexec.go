@@ -7,16 +7,20 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 // `urunc create` returns before the process that it leaves behind listens on reexec.sock, and `urunc start` of v0.7.0
 // does not wait for that: on a busy host it fails with "dial unix …/reexec.sock: connect: no such file or directory", or
-// "connection refused" where the socket has its name and does not listen yet. So wait here, before main: for as long as the container is there, and not for ever.
+// "connection refused" where the socket has its name and does not listen yet. So wait here, before main: for as
+// long as the container is there, and not for ever.
 func init() {
 	directory := startedContainer(os.Args)
 	if directory == "" {
 		return
 	}
+	logrus.AddHook(lastWords{directory})
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if listens(filepath.Join(directory, "reexec.sock"), processOf(directory)) {
 			return
@@ -25,6 +29,31 @@ func init() {
 			return // main says what is wrong
 		}
 	}
+}
+
+// lastWords holds back `urunc start` when it is about to fail. The container's process has told it so before it writes why
+// to its standard error, and Docker stops reading that as soon as `urunc start` ends: `docker logs` was empty now and then.
+type lastWords struct{ directory string }
+
+func (l lastWords) Levels() []logrus.Level {
+	return []logrus.Level{logrus.ErrorLevel}
+}
+
+// Fire waits until the process has ended, and a moment for what it wrote to arrive; a second at most.
+func (l lastWords) Fire(*logrus.Entry) error {
+	pid := processOf(l.directory)
+	for deadline := time.Now().Add(time.Second); pid != 0 && lives(pid) && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond)
+	return nil
+}
+
+// lives is false for a zombie too.
+func lives(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err == nil && !strings.HasPrefix(state, "Z")
 }
 
 // processOf is the process that `urunc create` wrote into state.json, or 0.

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -47,4 +50,20 @@ func TestProcessOf(t *testing.T) {
 	assert.Equal(t, 0, processOf(directory))
 	require.NoError(t, os.WriteFile(filepath.Join(directory, "state.json"), []byte(`{"id":"a","pid":17}`), 0o600))
 	assert.Equal(t, 17, processOf(directory))
+}
+
+func TestLastWordsAreAwaited(t *testing.T) {
+	child := exec.Command("sleep", "0.3")
+	require.NoError(t, child.Start())
+	directory := t.TempDir()
+	state := fmt.Sprintf(`{"pid": %d}`, child.Process.Pid)
+	require.NoError(t, os.WriteFile(filepath.Join(directory, "state.json"), []byte(state), 0o600))
+	begin := time.Now()
+	require.NoError(t, lastWords{directory}.Fire(nil)) // nobody has waited for the child: it is a zombie at the end
+	assert.Greater(t, time.Since(begin), 300*time.Millisecond)
+	assert.Less(t, time.Since(begin), 900*time.Millisecond)
+	require.NoError(t, child.Wait())
+	begin = time.Now()
+	require.NoError(t, lastWords{t.TempDir()}.Fire(nil))
+	assert.Less(t, time.Since(begin), 300*time.Millisecond)
 }
