@@ -4,31 +4,16 @@
  */
 import type { BlockCache } from '../blocks.ts';
 import type { CompiledRegions, Core, RegionBody, RegionFunction } from '../core.ts';
-import { decode, MAX_LENGTH } from '../decode/decoder.ts';
-import { Insn } from '../decode/insn.ts';
 import { EXIT_STOP } from '../exits.ts';
-import { attributesOf } from '../isa/encoding.ts';
-import { ATTR_END } from '../isa/table.ts';
-import { definitionOf } from '../lift/lift.ts';
-import { Lifter } from '../lift/lifter.ts';
-import { isBulk } from '../lift/string.ts';
 import { type DirectWindow, DirectWindows } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
 import type { CpuObserver } from '../observer.ts';
-import { PAGE_SIZE, RAM_BASE, S_EPOCH, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
-import { needsHelper } from '../system/legality.ts';
+import { PAGE_SIZE, S_EPOCH, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
-import { Encoder } from '../wasm/encoder.ts';
-import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
-import { Callees } from './callees.ts';
-import { type BasicBlock, type CodeSource, ControlFlow, END_SWITCH, type Reach } from './control-flow.ts';
-import { JumpTargets } from './jump-targets.ts';
 import { Links } from './links.ts';
-import { RegionEmitter } from './region-emitter.ts';
-import type { LiftedBlock } from './region-state.ts';
 import { ExitSites, isLink, SITE_LINK, SITE_SIDE, type Site, slotsOf } from './sites.ts';
-import { structure } from './structure.ts';
+import { GENERATIONS, RegionTranslator } from './translator.ts';
 
 export interface Region {
   /** Index in the core's table. */
@@ -37,6 +22,8 @@ export interface Region {
   /** What it was compiled with. */
   module: CompiledRegions;
   sites: Site[];
+  /** Locals of its function. */
+  locals: number;
   ripLow: number;
   ripHigh: number;
   mode: number;
@@ -69,7 +56,6 @@ interface Request {
 }
 
 const CODE_SIZE_64 = 8;
-const COPY_SIZE = 64;
 /**
  * Regions are made so many at once at most, in one module, or after so many ms: modules are dear, functions in them
  * cheap, and those that stand side by side are found faster.
@@ -80,19 +66,8 @@ const BATCH_TIME = 50;
 const CACHE_SIZE = 32 << 20;
 /** A direct window that is smaller is not worth it. */
 const LEAST_WINDOW = 1 << 20;
-/**
- * How far regions reach when they are first made, and when they are made anew because they were often left: translating
- * is dear, so most code stays in small regions.
- */
-const REACHES: readonly Reach[] = [
-  { instructions: 300, depth: 2, closed: true, warm: 1 / 4 },
-  { instructions: 500, depth: 3, closed: true, warm: 1 / 16 },
-  { instructions: 800, depth: 4, closed: false, warm: 1 / 16 },
-];
 /** Most entries that a region gets because they became hot by themselves. */
 const MOST_ENTRIES = 12;
-/** A region that was made anew so often stays as it is. */
-const GENERATIONS = 4;
 /** Exits of an indirect jump for unknown targets, and uses of a link, before the region is made anew to have the code. */
 const PATIENCE = 50_000;
 const LINK_PATIENCE = 1 << 22;
@@ -124,10 +99,7 @@ export class RegionCompiler {
   private readonly mmu: Mmu;
   private readonly blocks: BlockCache;
   private readonly core: Core;
-  private readonly observer: CpuObserver | undefined;
-  private readonly lifter = new Lifter(false);
-  private readonly emitter: RegionEmitter;
-  private readonly insn = new Insn();
+  private readonly translator: RegionTranslator;
   private readonly regions = new Map<number, Region[]>();
   private readonly byPage = new Map<number, Set<Region>>();
   private readonly freeIndices: number[] = [];
@@ -140,7 +112,6 @@ export class RegionCompiler {
   private readonly batchTime: number;
   private readonly sites: ExitSites;
   private readonly links: Links;
-  private readonly targets: JumpTargets;
   private readonly patience: number;
   /** Links of the regions that are being made. */
   private slots = 0;
@@ -152,9 +123,6 @@ export class RegionCompiler {
   private readonly deferred = new Set<number>();
   /** Entries that regions need besides those that their code tells, by the region's address. */
   private readonly moreEntries = new Map<number, number[]>();
-  private readonly callees = new Callees();
-  /** Functions that were called, by the low half of their address. */
-  private readonly called = new Set<number>();
   private readonly windows: DirectWindows;
   /** The direct window in use, and whether it must be asked for again. */
   private window: DirectWindow = { low: 0, length: 0 };
@@ -166,14 +134,12 @@ export class RegionCompiler {
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
     this.patience = options.patience ?? PATIENCE;
     this.sites = new ExitSites(mmu.i32);
+    this.translator = new RegionTranslator(mmu, blocks, this.sites, this.patience, options.observer);
     this.links = new Links(mmu.i32, this.sites, core.linkDepth, options.patience ?? LINK_PATIENCE);
-    this.targets = new JumpTargets(mmu.i32);
     this.windows = new DirectWindows(mmu);
     this.mmu = mmu;
     this.blocks = blocks;
     this.core = core;
-    this.observer = options.observer;
-    this.emitter = new RegionEmitter(this.lifter, new Encoder());
   }
 
   /**
@@ -336,50 +302,34 @@ export class RegionCompiler {
     return inside;
   }
 
-  /** Translates one region into the body of a function. @returns undefined when nothing there can be translated */
+  /** Makes a region, not yet compiled. @returns undefined when nothing there can be translated */
   private translate(request: Request, bodies: RegionBody[]): Region | undefined {
     const { ripLow, ripHigh, mode, paged, generation } = request;
     const direct = !paged && privilegeLevel(mode) === 0 && this.window.length >= LEAST_WINDOW;
-    const pages = new Map<number, number>();
-    const reach = REACHES[Math.min(generation, REACHES.length - 1)];
-    const source = this.source(pages, ripHigh, mode, reach);
-    const canLift = (insn: Insn) => this.canLift(insn, mode);
-    const more = this.moreEntries.get(ripLow) ?? [];
-    const flow = new ControlFlow(source, canLift, reach, this.callees, ripLow, ripHigh, more);
-    if (flow.entry === undefined) return undefined;
-    const order = structure(flow.entry);
-    const lifted = this.lift(order, source, mode, direct);
-    const { body, sites } = this.emitter.emit(order, lifted, {
-      space: { directLow: this.window.low, directLength: direct ? this.window.length : 0 },
-      mode,
-      grows: generation < GENERATIONS,
-      patience: this.patience,
-      sites: this.sites,
-      targets: this.targets,
-      slots: this.slots,
-    });
-    this.slots += slotsOf(sites);
-    this.observer?.translated({ ripLow, ripHigh, blocks: lifted, ir: this.lifter.ir, body });
-    bodies.push(body);
-    const ranges = this.ranges(order, pages);
-    this.counters.instructions += order.reduce((sum, block) => sum + block.instructions.length, 0);
-    const entries = flow.entry.end === END_SWITCH ? flow.entry.targets.filter((_, i) => i % 2 === 0) : [ripLow];
-    const inside = order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow);
     const window = direct ? this.window : undefined;
+    const more = this.moreEntries.get(ripLow) ?? [];
+    const start = { ripLow, ripHigh, mode, generation, entries: more, window, slots: this.slots };
+    const translation = this.translator.translate(start);
+    if (translation === undefined) return undefined;
+    const { body, sites, locals, instructions, entries, inside, pages, ranges } = translation;
+    this.slots += slotsOf(sites);
+    bodies.push(body);
+    this.counters.instructions += instructions;
     return {
       index: 0,
       run: NOTHING,
       module: NOT_COMPILED,
       sites,
+      locals,
       ripLow,
       ripHigh,
       mode,
       entries,
       inside,
-      pages,
       window,
       generation,
       size: body.code.length,
+      pages,
       ranges,
     };
   }
@@ -406,94 +356,6 @@ export class RegionCompiler {
     }
     counters.regions += regions.length;
     counters.bytes += size;
-  }
-
-  /** Guest code by linear address; notes in `pages` which pages it came from. */
-  private source(pages: Map<number, number>, high: number, mode: number, reach: Reach): CodeSource {
-    const copy = new Uint8Array(COPY_SIZE);
-    const warm = Math.max(1, this.blocks.hotThreshold * reach.warm);
-    const { u8 } = this.mmu;
-    /** Physical number of a page of code; -1 when it cannot be fetched. */
-    const pageOf = (page: number): number => {
-      const known = pages.get(page);
-      if (known !== undefined) return known;
-      const address = this.fetch(mode, page * PAGE_SIZE, high);
-      if (address < 0) return -1;
-      pages.set(page, address / PAGE_SIZE);
-      return address / PAGE_SIZE;
-    };
-    const source = {
-      bytes: u8,
-      locate: (low: number, addressHigh: number): number => {
-        const page = low >>> 12;
-        const physical = addressHigh === high ? pageOf(page) : -1;
-        if (physical < 0) return -1;
-        const offset = low & (PAGE_SIZE - 1);
-        const start = RAM_BASE + physical * PAGE_SIZE + offset;
-        source.bytes = u8;
-        const left = PAGE_SIZE - offset;
-        if (left >= MAX_LENGTH) return start;
-        copy.fill(0);
-        copy.set(u8.subarray(start, start + left));
-        source.bytes = copy;
-        if (decode(this.insn, copy, 0, CODE_SIZE_64, 8) <= left) return 0;
-        // It reaches into the next page, which is to follow in RAM too, as regions know their code by ranges.
-        if (pageOf((page + 1) & 0xfffff) !== physical + 1) return -1;
-        copy.set(u8.subarray(start, start + MAX_LENGTH));
-        return 0;
-      },
-      warm: (low: number, addressHigh: number) => this.blocks.executions(low, addressHigh, mode) >= warm,
-      called: this.called,
-      targets: (low: number) => this.targets.seen(low),
-    };
-    return source;
-  }
-
-  /** Regions take what has a definition or can be stepped in place; what ends blocks must have a definition. */
-  private canLift(insn: Insn, mode: number): boolean {
-    if (!this.mustStep(insn, mode, true)) return true;
-    // Helpers find a memory operand with a short address only behind the interpreter's address pre-operation.
-    const shortAddress = insn.hasModrm && insn.mod !== 3 && insn.addressSize !== CODE_SIZE_64;
-    return (attributesOf[insn.row] & ATTR_END) === 0 && !shortAddress;
-  }
-
-  private mustStep(insn: Insn, mode: number, direct: boolean): boolean {
-    if (isBulk(insn)) return !direct;
-    return definitionOf(insn.row) === undefined || handlerOf(insn) === H_HELPER || needsHelper(insn, mode);
-  }
-
-  private lift(order: BasicBlock[], source: CodeSource, mode: number, direct: boolean): LiftedBlock[] {
-    const { lifter, insn } = this;
-    lifter.ir.clear();
-    return order.map((block) => {
-      lifter.flags.reset();
-      const starts: number[] = [];
-      const steps: number[] = [];
-      for (const low of block.instructions) {
-        const offset = source.locate(low, block.ripHigh);
-        const length = decode(insn, source.bytes, offset, CODE_SIZE_64, 8);
-        const nextLow = (low + length) | 0;
-        starts.push(lifter.ir.length);
-        if (this.mustStep(insn, mode, direct)) {
-          steps.push(this.blocks.singleStep(insn, nextLow, block.ripHigh));
-          lifter.flags.reset();
-        } else {
-          steps.push(0);
-          lifter.begin(insn, nextLow, block.ripHigh);
-          definitionOf(insn.row)!(lifter);
-        }
-      }
-      return { block, starts, end: lifter.ir.length, steps };
-    });
-  }
-
-  private ranges(order: BasicBlock[], pages: Map<number, number>): [number, number][] {
-    return order
-      .filter(({ instructions }) => instructions.length > 0)
-      .map((block) => {
-        const physical = pages.get(block.ripLow >>> 12)! * PAGE_SIZE + (block.ripLow & (PAGE_SIZE - 1));
-        return [physical, physical + ((block.endLow - block.ripLow) >>> 0)];
-      });
   }
 
   private enter(region: Region): void {
@@ -549,7 +411,7 @@ export class RegionCompiler {
     for (const page of region.pages.values()) this.byPage.get(page)?.delete(region);
     this.stale();
     this.links.drop(region);
-    this.callees.clear();
+    this.translator.forget();
     // So that its module can be collected.
     this.core.setRegion(region.index, null);
     this.freeIndices.push(region.index);

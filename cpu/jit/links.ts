@@ -13,6 +13,12 @@ import { type ExitSites, SITE_LINK, type Site } from './sites.ts';
 export const FIRST_PATIENCE = 16;
 const RETRY_PATIENCE = 256;
 
+/**
+ * A region with many locals takes much of the host's stack, so fewer may call each other before it: as many as have so
+ * many locals if they are all like it.
+ */
+const STACK = 8192;
+
 /** The link of an indirect jump that an address has: the upper bits of the product with HASH_FACTOR. */
 export const WAY_SHIFT = 32 - Math.log2(SITE_WAYS);
 
@@ -57,7 +63,7 @@ export class Links {
     const at = site.offset + way * SITE_STRIDE;
     i32[(at + SITE_RIP) >> 2] = ripLow;
     i32[(at + SITE_RIP + 4) >> 2] = ripHigh;
-    i32[(at + SITE_DEPTH) >> 2] = this.depth;
+    i32[(at + SITE_DEPTH) >> 2] = Math.max(1, Math.min(this.depth, Math.floor(STACK / target.locals)));
     if (direct) this.sites.restart(site, this.patience);
     else this.sites.await(site, site.exits < RETRY_PATIENCE ? FIRST_PATIENCE : RETRY_PATIENCE);
   }

@@ -12,7 +12,8 @@ import * as state from '../state.ts';
 import { isStateRead } from '../wasm/emitter.ts';
 import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_CALL, END_INDIRECT, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
-import { RegionFlow, type RegionPlan, UNLIKELY } from './region-flow.ts';
+import { type RegionPlan, UNLIKELY } from './region-exits.ts';
+import { RegionFlow } from './region-flow.ts';
 import { FOR_SPEED } from './region-memory.ts';
 import {
   BUDGET,
@@ -26,13 +27,19 @@ import {
 } from './region-state.ts';
 import type { Site } from './sites.ts';
 
+/** A function's body, the exit sites in it and the number of its locals. */
+export interface EmittedRegion {
+  body: RegionBody;
+  sites: Site[];
+  locals: number;
+}
+
 export class RegionEmitter extends RegionFlow {
   private readonly lifted = new Map<BasicBlock, LiftedBlock>();
   /** Did the instruction at hand let a device have a say? */
   private mayStop = false;
 
-  /** @returns the function's body, and the exit sites in it */
-  emit(order: BasicBlock[], lifted: LiftedBlock[], plan: RegionPlan): { body: RegionBody; sites: Site[] } {
+  emit(order: BasicBlock[], lifted: LiftedBlock[], plan: RegionPlan): EmittedRegion {
     const { out, locals } = this;
     this.begin(plan);
     this.lifted.clear();
@@ -57,7 +64,7 @@ export class RegionEmitter extends RegionFlow {
     const start = body.length;
     body.raw(out.written());
     const hints = this.hints.map((value, i) => (i % 2 === 0 ? value + start : value));
-    return { body: { code: body.written(), hints }, sites: this.sites };
+    return { body: { code: body.written(), hints }, sites: this.sites, locals: locals.types.length };
   }
 
   // --- blocks ---------------------------------------------------------------------------------------------------------

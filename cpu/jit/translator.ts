@@ -1,0 +1,223 @@
+/**
+ * Translates the code around a hot address into the body of a function: control flow, IR, WebAssembly. Which regions are
+ * made, and what becomes of them, is the compiler's matter (compiler.ts).
+ */
+import type { BlockCache } from '../blocks.ts';
+import type { RegionBody } from '../core.ts';
+import { decode, MAX_LENGTH } from '../decode/decoder.ts';
+import { Insn } from '../decode/insn.ts';
+import { attributesOf } from '../isa/encoding.ts';
+import { ATTR_END } from '../isa/table.ts';
+import { definitionOf } from '../lift/lift.ts';
+import { Lifter } from '../lift/lifter.ts';
+import { isBulk } from '../lift/string.ts';
+import type { DirectWindow } from '../mmu/direct.ts';
+import type { Mmu } from '../mmu/mmu.ts';
+import type { CpuObserver } from '../observer.ts';
+import { PAGE_SIZE, RAM_BASE } from '../state.ts';
+import { needsHelper } from '../system/legality.ts';
+import { Encoder } from '../wasm/encoder.ts';
+import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
+import { Callees } from './callees.ts';
+import { type BasicBlock, type CodeSource, ControlFlow, END_SWITCH, type Reach } from './control-flow.ts';
+import { JumpTargets } from './jump-targets.ts';
+import { RegionEmitter } from './region-emitter.ts';
+import type { LiftedBlock } from './region-state.ts';
+import type { ExitSites, Site } from './sites.ts';
+import { structure } from './structure.ts';
+
+/**
+ * How far regions reach when they are first made, and when they are made anew because they were often left: translating
+ * is dear, so most code stays in small regions.
+ */
+const REACHES: readonly Reach[] = [
+  { instructions: 300, depth: 2, closed: true, warm: 1 / 4 },
+  { instructions: 500, depth: 3, closed: true, warm: 1 / 16 },
+  { instructions: 800, depth: 4, closed: false, warm: 1 / 16 },
+];
+/** A region that was made anew so often stays as it is. */
+export const GENERATIONS = 4;
+const CODE_SIZE_64 = 8;
+const COPY_SIZE = 64;
+
+/** What is to be translated. */
+export interface Start {
+  readonly ripLow: number;
+  readonly ripHigh: number;
+  readonly mode: number;
+  /** How many times it has been made anew as it left for code that it did not know. */
+  readonly generation: number;
+  /** More addresses (low halves) at which it shall be entered. */
+  readonly entries: readonly number[];
+  /** The direct window to reach memory through; undefined: by the TLB. */
+  readonly window: DirectWindow | undefined;
+  /** Links of regions before it in the same module. */
+  readonly slots: number;
+}
+
+export interface Translation {
+  readonly body: RegionBody;
+  readonly sites: Site[];
+  /** Locals of the function. */
+  readonly locals: number;
+  /** Guest instructions. */
+  readonly instructions: number;
+  /** Addresses (low halves) at which it can be entered; the first is that which was asked for. */
+  readonly entries: number[];
+  /** Addresses of the blocks in it, but for those of functions that it calls. */
+  readonly inside: number[];
+  /** Guest page (linear address / 4096 of the low half) → physical page, for all pages whose code is in it. */
+  readonly pages: Map<number, number>;
+  /** Physical ranges of code, first and end. */
+  readonly ranges: [number, number][];
+}
+
+export class RegionTranslator {
+  private readonly mmu: Mmu;
+  private readonly blocks: BlockCache;
+  private readonly sites: ExitSites;
+  private readonly patience: number;
+  private readonly observer: CpuObserver | undefined;
+  private readonly targets: JumpTargets;
+  private readonly callees = new Callees();
+  /** Functions that were called, by the low half of their address. */
+  private readonly called = new Set<number>();
+  private readonly lifter = new Lifter(false);
+  private readonly emitter = new RegionEmitter(this.lifter, new Encoder());
+  private readonly insn = new Insn();
+
+  /** @param patience exits of an indirect jump for unknown targets before the region is to be made anew */
+  constructor(mmu: Mmu, blocks: BlockCache, sites: ExitSites, patience: number, observer: CpuObserver | undefined) {
+    this.mmu = mmu;
+    this.blocks = blocks;
+    this.sites = sites;
+    this.patience = patience;
+    this.observer = observer;
+    this.targets = new JumpTargets(mmu.i32);
+  }
+
+  /** Forgets what is known of functions (their code may have changed). */
+  forget(): void {
+    this.callees.clear();
+  }
+
+  /** @returns undefined when nothing there can be translated */
+  translate({ ripLow, ripHigh, mode, generation, entries, window, slots }: Start): Translation | undefined {
+    const pages = new Map<number, number>();
+    const reach = REACHES[Math.min(generation, REACHES.length - 1)];
+    const source = this.source(pages, ripHigh, mode, reach);
+    const canLift = (insn: Insn) => this.canLift(insn, mode);
+    const flow = new ControlFlow(source, canLift, reach, this.callees, ripLow, ripHigh, entries);
+    if (flow.entry === undefined) return undefined;
+    const order = structure(flow.entry);
+    const lifted = this.lift(order, source, mode, window !== undefined);
+    const { body, sites, locals } = this.emitter.emit(order, lifted, {
+      space: { directLow: window?.low ?? 0, directLength: window?.length ?? 0 },
+      mode,
+      grows: generation < GENERATIONS,
+      patience: this.patience,
+      sites: this.sites,
+      targets: this.targets,
+      slots,
+    });
+    this.observer?.translated({ ripLow, ripHigh, blocks: lifted, ir: this.lifter.ir, body });
+    return {
+      body,
+      sites,
+      locals,
+      instructions: order.reduce((sum, block) => sum + block.instructions.length, 0),
+      entries: flow.entry.end === END_SWITCH ? flow.entry.targets.filter((_, i) => i % 2 === 0) : [ripLow],
+      inside: order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow),
+      pages,
+      ranges: this.ranges(order, pages),
+    };
+  }
+
+  /** Guest code by linear address; notes in `pages` which pages it came from. */
+  private source(pages: Map<number, number>, high: number, mode: number, reach: Reach): CodeSource {
+    const copy = new Uint8Array(COPY_SIZE);
+    const warm = Math.max(1, this.blocks.hotThreshold * reach.warm);
+    const { u8 } = this.mmu;
+    /** Physical number of a page of code; -1 when it cannot be fetched. */
+    const pageOf = (page: number): number => {
+      const known = pages.get(page);
+      if (known !== undefined) return known;
+      const address = this.mmu.fetchFor(mode, (page * PAGE_SIZE) | 0, high);
+      if (address < 0) return -1;
+      pages.set(page, address / PAGE_SIZE);
+      return address / PAGE_SIZE;
+    };
+    const source = {
+      bytes: u8,
+      locate: (low: number, addressHigh: number): number => {
+        const page = low >>> 12;
+        const physical = addressHigh === high ? pageOf(page) : -1;
+        if (physical < 0) return -1;
+        const offset = low & (PAGE_SIZE - 1);
+        const start = RAM_BASE + physical * PAGE_SIZE + offset;
+        source.bytes = u8;
+        const left = PAGE_SIZE - offset;
+        if (left >= MAX_LENGTH) return start;
+        copy.fill(0);
+        copy.set(u8.subarray(start, start + left));
+        source.bytes = copy;
+        if (decode(this.insn, copy, 0, CODE_SIZE_64, 8) <= left) return 0;
+        // It reaches into the next page, which is to follow in RAM too, as regions know their code by ranges.
+        if (pageOf((page + 1) & 0xfffff) !== physical + 1) return -1;
+        copy.set(u8.subarray(start, start + MAX_LENGTH));
+        return 0;
+      },
+      warm: (low: number, addressHigh: number) => this.blocks.executions(low, addressHigh, mode) >= warm,
+      called: this.called,
+      targets: (low: number) => this.targets.seen(low),
+    };
+    return source;
+  }
+
+  /** Regions take what has a definition or can be stepped in place; what ends blocks must have a definition. */
+  private canLift(insn: Insn, mode: number): boolean {
+    if (!this.mustStep(insn, mode, true)) return true;
+    // Helpers find a memory operand with a short address only behind the interpreter's address pre-operation.
+    const shortAddress = insn.hasModrm && insn.mod !== 3 && insn.addressSize !== CODE_SIZE_64;
+    return (attributesOf[insn.row] & ATTR_END) === 0 && !shortAddress;
+  }
+
+  private mustStep(insn: Insn, mode: number, direct: boolean): boolean {
+    if (isBulk(insn)) return !direct;
+    return definitionOf(insn.row) === undefined || handlerOf(insn) === H_HELPER || needsHelper(insn, mode);
+  }
+
+  private lift(order: BasicBlock[], source: CodeSource, mode: number, direct: boolean): LiftedBlock[] {
+    const { lifter, insn } = this;
+    lifter.ir.clear();
+    return order.map((block) => {
+      lifter.flags.reset();
+      const starts: number[] = [];
+      const steps: number[] = [];
+      for (const low of block.instructions) {
+        const offset = source.locate(low, block.ripHigh);
+        const length = decode(insn, source.bytes, offset, CODE_SIZE_64, 8);
+        const nextLow = (low + length) | 0;
+        starts.push(lifter.ir.length);
+        if (this.mustStep(insn, mode, direct)) {
+          steps.push(this.blocks.singleStep(insn, nextLow, block.ripHigh));
+          lifter.flags.reset();
+        } else {
+          steps.push(0);
+          lifter.begin(insn, nextLow, block.ripHigh);
+          definitionOf(insn.row)!(lifter);
+        }
+      }
+      return { block, starts, end: lifter.ir.length, steps };
+    });
+  }
+
+  private ranges(order: BasicBlock[], pages: Map<number, number>): [number, number][] {
+    return order
+      .filter(({ instructions }) => instructions.length > 0)
+      .map((block) => {
+        const physical = pages.get(block.ripLow >>> 12)! * PAGE_SIZE + (block.ripLow & (PAGE_SIZE - 1));
+        return [physical, physical + ((block.endLow - block.ripLow) >>> 0)];
+      });
+  }
+}
