@@ -134,8 +134,9 @@ export class RegionCompiler {
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
     this.patience = options.patience ?? PATIENCE;
     this.sites = new ExitSites(mmu.i32);
-    this.translator = new RegionTranslator(mmu, blocks, this.sites, this.patience, options.observer);
     this.links = new Links(mmu.i32, this.sites, core.linkDepth, options.patience ?? LINK_PATIENCE);
+    const { firstPatience } = this.links;
+    this.translator = new RegionTranslator(mmu, blocks, this.sites, this.patience, firstPatience, options.observer);
     this.windows = new DirectWindows(mmu);
     this.mmu = mmu;
     this.blocks = blocks;

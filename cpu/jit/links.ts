@@ -9,9 +9,9 @@ import type { Region } from './compiler.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
 import { type ExitSites, SITE_LINK, type Site } from './sites.ts';
 
-/** Exits before a site is linked; and when it could not be, or many links of an indirect jump were not enough. */
-export const FIRST_PATIENCE = 16;
-const RETRY_PATIENCE = 256;
+/** Exits before a site is linked; so many times that when it could not be, or many links of an indirect jump were not enough. */
+const FIRST_PATIENCE = 16;
+const RETRY_FACTOR = 16;
 
 /**
  * A region with many locals takes much of the host's stack, so fewer may call each other before it: as many as have so
@@ -28,6 +28,8 @@ export class Links {
   private readonly depth: number;
   /** Uses of a link before its region is made anew to know the code there. */
   private readonly patience: number;
+  /** Exits before a site is linked. */
+  readonly firstPatience: number;
   /** Sites that are linked, by the region that they are linked to. */
   private readonly linked = new Map<Region, Set<Site>>();
 
@@ -37,6 +39,7 @@ export class Links {
     this.sites = sites;
     this.depth = depth;
     this.patience = patience;
+    this.firstPatience = Math.min(FIRST_PATIENCE, patience);
   }
 
   isLinked(site: Site): boolean {
@@ -50,7 +53,7 @@ export class Links {
     const way = direct ? 0 : Math.imul(ripLow, HASH_FACTOR) >>> WAY_SHIFT;
     if (site.targets[way] !== target) this.unlink(site, way);
     if (target === undefined) {
-      this.sites.await(site, RETRY_PATIENCE);
+      this.sites.await(site, this.firstPatience * RETRY_FACTOR);
       return;
     }
     if (site.targets[way] === undefined) {
@@ -65,7 +68,8 @@ export class Links {
     i32[(at + SITE_RIP + 4) >> 2] = ripHigh;
     i32[(at + SITE_DEPTH) >> 2] = Math.max(1, Math.min(this.depth, Math.floor(STACK / target.locals)));
     if (direct) this.sites.restart(site, this.patience);
-    else this.sites.await(site, site.exits < RETRY_PATIENCE ? FIRST_PATIENCE : RETRY_PATIENCE);
+    else
+      this.sites.await(site, this.firstPatience * (site.exits < this.firstPatience * RETRY_FACTOR ? 1 : RETRY_FACTOR));
   }
 
   /** Undoes a link. */
@@ -77,7 +81,7 @@ export class Links {
     site.region!.module.link(site.slot + way, null);
     site.targets[way] = undefined;
     if (!site.targets.includes(target)) this.linked.get(target)?.delete(site);
-    this.sites.restart(site, FIRST_PATIENCE);
+    this.sites.restart(site, this.firstPatience);
   }
 
   /** A region is gone: nothing is linked to it any more, and its sites are free. */
@@ -96,7 +100,7 @@ export class Links {
     for (const set of this.linked.values())
       for (const site of set) {
         for (let way = 0; way < site.ways; way++) this.i32[(site.offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
-        this.sites.restart(site, FIRST_PATIENCE);
+        this.sites.restart(site, this.firstPatience);
       }
   }
 }

@@ -35,6 +35,8 @@ export interface RegionPlan {
   grows: boolean;
   /** Exits of an indirect jump before it is. */
   patience: number;
+  /** Exits before a site is linked. */
+  linkPatience: number;
   sites: ExitSites;
   targets: JumpTargets;
   /** Links of regions before it in the same module. */

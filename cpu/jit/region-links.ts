@@ -6,7 +6,7 @@ import { TYPE_REGION } from '../wasm/core-types.ts';
 import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_SWITCH } from './control-flow.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
-import { FIRST_PATIENCE, WAY_SHIFT } from './links.ts';
+import { WAY_SHIFT } from './links.ts';
 import { LIKELY, RegionExits, UNLIKELY } from './region-exits.ts';
 import { AT, CODE, DEPTH, ENTRY, EPOCH, RIP } from './region-state.ts';
 import { SITE_INDIRECT_LINK, SITE_LINK, type Site } from './sites.ts';
@@ -23,7 +23,7 @@ export abstract class RegionLinks extends RegionExits {
    */
   protected transfer(block: BasicBlock, caller: BasicBlock | undefined, indirect: boolean): void {
     const { out } = this;
-    const site = this.makeSite(indirect ? SITE_INDIRECT_LINK : SITE_LINK, FIRST_PATIENCE);
+    const site = this.makeSite(indirect ? SITE_INDIRECT_LINK : SITE_LINK, this.plan.linkPatience);
     if (site === undefined) {
       this.exit(EXIT_STOP);
       return;

@@ -77,6 +77,7 @@ export class RegionTranslator {
   private readonly blocks: BlockCache;
   private readonly sites: ExitSites;
   private readonly patience: number;
+  private readonly linkPatience: number;
   private readonly observer: CpuObserver | undefined;
   private readonly targets: JumpTargets;
   private readonly callees = new Callees();
@@ -86,12 +87,23 @@ export class RegionTranslator {
   private readonly emitter = new RegionEmitter(this.lifter, new Encoder());
   private readonly insn = new Insn();
 
-  /** @param patience exits of an indirect jump for unknown targets before the region is to be made anew */
-  constructor(mmu: Mmu, blocks: BlockCache, sites: ExitSites, patience: number, observer: CpuObserver | undefined) {
+  /**
+   * @param patience exits of an indirect jump for unknown targets before the region is to be made anew
+   * @param linkPatience exits of a site before it is linked
+   */
+  constructor(
+    mmu: Mmu,
+    blocks: BlockCache,
+    sites: ExitSites,
+    patience: number,
+    linkPatience: number,
+    observer: CpuObserver | undefined,
+  ) {
     this.mmu = mmu;
     this.blocks = blocks;
     this.sites = sites;
     this.patience = patience;
+    this.linkPatience = linkPatience;
     this.observer = observer;
     this.targets = new JumpTargets(mmu.i32);
   }
@@ -116,6 +128,7 @@ export class RegionTranslator {
       mode,
       grows: generation < GENERATIONS,
       patience: this.patience,
+      linkPatience: this.linkPatience,
       sites: this.sites,
       targets: this.targets,
       slots,
