@@ -25,10 +25,10 @@ const CONFIGURATIONS = [
   { name: 'interpreter', unit: 'tcg,jit=off', e2e: 'tcg,jit=off' },
   { name: 'wasm', unit: 'tcg,jit=wasm', e2e: 'tcg,jit=wasm' },
   { name: 'wasm at once', unit: 'tcg,jit=wasm,hot=1', e2e: 'tcg,jit=wasm,hot=1' },
-  { name: 'wasm tiny cache', unit: 'tcg,jit=wasm,hot=2,tb-size=4k', e2e: 'tcg,jit=wasm,hot=2000,tb-size=64k' },
+  { name: 'wasm tiny cache', unit: 'tcg,jit=wasm,hot=2,tb-size=4k', e2e: 'tcg,jit=wasm,hot=2000,tb-size=128k' },
   { name: 'js', unit: 'tcg,jit=js', e2e: 'tcg,jit=js' },
   { name: 'js at once', unit: 'tcg,jit=js,hot=1', e2e: 'tcg,jit=js,hot=1' },
-  { name: 'js tiny cache', unit: 'tcg,jit=js,hot=2,tb-size=4k', e2e: 'tcg,jit=js,hot=2000,tb-size=64k' },
+  { name: 'js tiny cache', unit: 'tcg,jit=js,hot=2,tb-size=4k', e2e: 'tcg,jit=js,hot=2000,tb-size=128k' },
 ];
 
 /** Tests whose CPUs and machines heed TSVMM_ACCEL. Those of back ends and of the fuzzer say themselves how code runs. */
