@@ -12,7 +12,7 @@ import type { CpuObserver } from '../observer.ts';
 import { PAGE_SIZE, S_EPOCH, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
 import { Links } from './links.ts';
-import { ExitSites, isLink, SITE_LINK, SITE_SIDE, type Site, slotsOf } from './sites.ts';
+import { ExitSites, isLink, SITE_SIDE, type Site, slotsOf } from './sites.ts';
 import { GENERATIONS, RegionTranslator } from './translator.ts';
 
 export interface Region {
@@ -221,12 +221,11 @@ export class RegionCompiler {
     const region = site?.region;
     if (site === undefined || region === undefined) return false;
     if (site.kind === SITE_SIDE) return this.remake(region, true, region.generation);
-    const crowded = site.exits > this.patience && region.generation < GENERATIONS;
-    const full = site.kind === SITE_LINK ? this.links.isLinked(site) : crowded;
-    if (isLink(site) && !full) {
+    if (isLink(site) && !this.links.isUsedUp(site, ripLow, ripHigh)) {
       this.links.link(site, this.find(ripLow, ripHigh, region.mode), ripLow, ripHigh);
       return false;
     }
+    if (region.generation >= GENERATIONS) return false;
     return this.remake(region, region.window === undefined, region.generation + 1);
   }
 

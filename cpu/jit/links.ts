@@ -9,9 +9,11 @@ import type { Region } from './compiler.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
 import { type ExitSites, SITE_LINK, type Site } from './sites.ts';
 
-/** Exits before a site is linked; so many times that when it could not be, or many links of an indirect jump were not enough. */
+/** Exits before a site is linked; so many times that when it could not be. */
 const FIRST_PATIENCE = 16;
 const RETRY_FACTOR = 16;
+/** Indirect jumps look again whether a link is missing after so many times that. */
+const USES_FACTOR = 256;
 
 /**
  * A region with many locals takes much of the host's stack, so fewer may call each other before it: as many as have so
@@ -21,6 +23,10 @@ const STACK = 8192;
 
 /** The link of an indirect jump that an address has: the upper bits of the product with HASH_FACTOR. */
 export const WAY_SHIFT = 32 - Math.log2(SITE_WAYS);
+
+function wayOf(site: Site, ripLow: number): number {
+  return site.kind === SITE_LINK ? 0 : Math.imul(ripLow, HASH_FACTOR) >>> WAY_SHIFT;
+}
 
 export class Links {
   private readonly i32: Int32Array;
@@ -42,15 +48,20 @@ export class Links {
     this.firstPatience = Math.min(FIRST_PATIENCE, patience);
   }
 
-  isLinked(site: Site): boolean {
-    return this.i32[(site.offset + SITE_DEPTH) >> 2] !== 0;
+  /** Did a site that is full lead to an address all the time, so that its region had better have the code there? */
+  isUsedUp(site: Site, ripLow: number, ripHigh: number): boolean {
+    const { i32 } = this;
+    const at = site.offset + wayOf(site, ripLow) * SITE_STRIDE;
+    if (i32[(at + SITE_DEPTH) >> 2] === 0) return false;
+    if (site.kind === SITE_LINK) return true;
+    const leadsThere = i32[(at + SITE_RIP) >> 2] === ripLow && i32[(at + SITE_RIP + 4) >> 2] === ripHigh;
+    return leadsThere && site.exits >= this.patience;
   }
 
   /** Links a site to a region for an address; if there is none, it is asked again later. */
   link(site: Site, target: Region | undefined, ripLow: number, ripHigh: number): void {
     const { i32 } = this;
-    const direct = site.kind === SITE_LINK;
-    const way = direct ? 0 : Math.imul(ripLow, HASH_FACTOR) >>> WAY_SHIFT;
+    const way = wayOf(site, ripLow);
     if (site.targets[way] !== target) this.unlink(site, way);
     if (target === undefined) {
       this.sites.await(site, this.firstPatience * RETRY_FACTOR);
@@ -67,9 +78,9 @@ export class Links {
     i32[(at + SITE_RIP) >> 2] = ripLow;
     i32[(at + SITE_RIP + 4) >> 2] = ripHigh;
     i32[(at + SITE_DEPTH) >> 2] = Math.max(1, Math.min(this.depth, Math.floor(STACK / target.locals)));
-    if (direct) this.sites.restart(site, this.patience);
+    if (site.kind === SITE_LINK) this.sites.restart(site, this.patience);
     else
-      this.sites.await(site, this.firstPatience * (site.exits < this.firstPatience * RETRY_FACTOR ? 1 : RETRY_FACTOR));
+      this.sites.await(site, this.firstPatience * (site.exits < this.firstPatience * SITE_WAYS * 2 ? 1 : USES_FACTOR));
   }
 
   /** Undoes a link. */

@@ -253,7 +253,7 @@ export class RegionEmitter extends RegionFlow {
       this.close();
       this.edge(block, block.successors[0]);
     } else if (block.end === END_INDIRECT && block.into !== undefined) this.indirect(block);
-    else if (block.end === END_CALL) this.call(block);
+    else if (block.end === END_CALL) this.exitIndirect(block, this.insnLow);
     else this.exit(EXIT_STOP);
   }
 

@@ -72,18 +72,16 @@ export abstract class RegionFlow extends RegionLinks {
     }
   }
 
-  /** Leaves for a known address by a call, or for that in RIP; goes on behind it when it comes back. */
+  /** Leaves for a known address by a call; goes on behind it when it comes back. */
   protected call(block: BasicBlock): void {
-    const { callee } = block;
-    if (callee !== undefined) {
-      this.out.i64Const(callee[0], callee[1]);
-      this.out.localSet(RIP);
-    }
-    this.transfer(block, block, callee === undefined);
+    const [low, high] = block.callee!;
+    this.out.i64Const(low, high);
+    this.out.localSet(RIP);
+    this.transfer(block, block, false);
   }
 
   /** Leaves an indirect jump whose target, in RIP, is none that was known: notes it. */
-  private exitIndirect(block: BasicBlock, address: number): void {
+  protected exitIndirect(block: BasicBlock, address: number): void {
     const { out } = this;
     const memory = this.plan.grows ? this.plan.targets.memory(address) : 0;
     if (memory !== 0) {

@@ -52,7 +52,7 @@ export abstract class RegionLinks extends RegionExits {
       out.byte(op.I32_AND);
     }
     this.open(LIKELY);
-    if (!indirect) this.countUse(site);
+    this.countUse(site);
     this.spill(block);
     out.localGet(DEPTH);
     out.i32Const(1);
