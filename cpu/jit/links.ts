@@ -12,6 +12,8 @@ import { type ExitSites, SITE_LINK, type Site } from './sites.ts';
 /** Exits before a site is linked; so many times that when it could not be. */
 const FIRST_PATIENCE = 16;
 const RETRY_FACTOR = 16;
+/** Patience doubles so many times at most. */
+const MOST_DOUBLINGS = 8;
 /** Indirect jumps look again whether a link is missing after so many times that. */
 const USES_FACTOR = 256;
 
@@ -106,12 +108,12 @@ export class Links {
     }
   }
 
-  /** Mappings changed: all links are to be made anew. */
+  /** Mappings changed: all links are to be made anew; where that happens all the time, later and later. */
   clear(): void {
     for (const set of this.linked.values())
       for (const site of set) {
         for (let way = 0; way < site.ways; way++) this.i32[(site.offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
-        this.sites.restart(site, this.firstPatience);
+        this.sites.restart(site, this.firstPatience << Math.min(site.cleared++, MOST_DOUBLINGS));
       }
   }
 }

@@ -34,6 +34,8 @@ export interface Site {
   region: Region | undefined;
   /** The region that each link leads to. */
   readonly targets: (Region | undefined)[];
+  /** How often mappings changed behind its links. */
+  cleared: number;
   /** Exits that filled it so far, but for those that mappings changed behind. */
   exits: number;
 }
@@ -66,7 +68,16 @@ export class ExitSites {
     const offset = arena.free.pop() ?? arena.next;
     if (offset === arena.end) return undefined;
     if (offset === arena.next) arena.next += ways * SITE_STRIDE;
-    const site: Site = { offset, kind, slot, ways, region: undefined, targets: Array(ways).fill(undefined), exits: 0 };
+    const site: Site = {
+      offset,
+      kind,
+      slot,
+      ways,
+      region: undefined,
+      targets: Array(ways).fill(undefined),
+      exits: 0,
+      cleared: 0,
+    };
     this.byOffset.set(offset, site);
     for (let way = 0; way < ways; way++) this.i32[(offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
     this.await(site, patience);
