@@ -441,6 +441,9 @@ export class RegionCompiler {
   /** Drops all regions. */
   flush(): void {
     this.requests = [];
+    this.deferred.clear();
+    this.moreEntries.clear();
+    this.translator.reset();
     for (const region of this.living()) this.discard(region);
     for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
     this.byPage.clear();

@@ -113,6 +113,12 @@ export class RegionTranslator {
     this.callees.clear();
   }
 
+  /** Forgets everything about the guest's code. */
+  reset(): void {
+    this.callees.clear();
+    this.called.clear();
+  }
+
   /** @returns undefined when nothing there can be translated */
   translate({ ripLow, ripHigh, mode, generation, entries, window, slots }: Start): Translation | undefined {
     const pages = new Map<number, number>();
