@@ -109,6 +109,12 @@ export class BlockCache {
     return this.hotThreshold + i32[(head + r.HEAD_GIVEN_TIME) >> 2] - i32[(head + r.HEAD_COUNTER) >> 2];
   }
 
+  /** Did the block at this address become hot, and has not been given time since? */
+  wasHot(ripLow: number, ripHigh: number, mode: number): boolean {
+    const block = this.known(ripLow, ripHigh, mode);
+    return block !== 0 && this.i32[(block + r.BLOCK_SIZE + r.HEAD_COUNTER) >> 2] < 0;
+  }
+
   /** A block that has been decoded, 0 if there is none. */
   private known(ripLow: number, ripHigh: number, mode: number): number {
     let block = this.i32[addressKey(ripLow) >> 2];
@@ -183,6 +189,13 @@ export class BlockCache {
 
   private hasRoom(): boolean {
     return this.i32[S_OPS_NEXT >> 2] + BLOCK_ROOM <= S_OPS_END;
+  }
+
+  /** Drops every block unless there is room for so many records of single steps. @returns whether there was */
+  makeRoom(records: number): boolean {
+    if (this.i32[S_OPS_NEXT >> 2] + records * r.RECORD_SIZE <= S_OPS_END) return true;
+    this.flush();
+    return false;
   }
 
   private isAt(block: number, ripLow: number, ripHigh: number, mode: number): boolean {

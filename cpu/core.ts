@@ -40,7 +40,14 @@ export interface CompiledRegions {
 /** @param depth how many regions called each other @returns EXIT_* */
 export type RegionFunction = (depth: number) => number;
 
-export interface Core {
+/** What bounds how much of the host's stack regions take that call each other. */
+export interface LinkLimits {
+  /** How many regions may call each other, and the locals of so many if they are all alike. */
+  readonly linkDepth: number;
+  readonly linkLocals: number;
+}
+
+export interface Core extends LinkLimits {
   /** The machine's memory, laid out as state.ts says. */
   readonly buffer: ArrayBuffer;
   /** Executes from a record, or from RIP when `op` is 0. @returns EXIT_*. */
@@ -51,8 +58,6 @@ export interface Core {
   compile(bodies: readonly RegionBody[], slots: number): CompiledRegions;
   /** Puts a region into the function table, or nothing. */
   setRegion(index: number, region: RegionFunction | null): void;
-  /** How many regions may call each other. */
-  readonly linkDepth: number;
 }
 
 /** Makes a core with a memory of at least `size` bytes. */

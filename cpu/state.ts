@@ -218,7 +218,7 @@ export const SITE_DEPTH = 4;
 export const SITE_RIP = 8;
 export const SITE_STRIDE = 16;
 
-/** Targets that indirect jumps were seen to take (jit/targets.ts): low halves in slots chosen by a hash, for each jump. */
+/** Targets that indirect jumps were seen to take (jit/jump-targets.ts): low halves in slots chosen by a hash, for each jump. */
 export const S_JUMP_TARGETS = 0xfa0000;
 export const S_JUMP_TARGETS_END = 0x1000000;
 export const JUMP_TARGET_COUNT = 64;

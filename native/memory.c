@@ -33,6 +33,7 @@ static int occupy(uintptr_t first, uintptr_t end) {
   if (got == (void *)first) return 0;
   if (got != MAP_FAILED) {
     munmap(got, end - first);
+    errno = EEXIST;
     return -1;
   }
   if (errno != EEXIST) return -1;

@@ -13,7 +13,7 @@ import { PAGE_SIZE, S_EPOCH, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../sta
 import { FIRST_REGION } from '../wasm/core-types.ts';
 import { Links } from './links.ts';
 import { ExitSites, isLink, SITE_SIDE, type Site, slotsOf } from './sites.ts';
-import { GENERATIONS, RegionTranslator } from './translator.ts';
+import { GENERATIONS, MOST_INSTRUCTIONS, RegionTranslator } from './translator.ts';
 
 export interface Region {
   /** Index in the core's table. */
@@ -134,7 +134,7 @@ export class RegionCompiler {
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
     this.patience = options.patience ?? PATIENCE;
     this.sites = new ExitSites(mmu.i32);
-    this.links = new Links(mmu.i32, this.sites, core.linkDepth, options.patience ?? LINK_PATIENCE);
+    this.links = new Links(mmu.i32, this.sites, core, options.patience ?? LINK_PATIENCE);
     const { firstPatience } = this.links;
     this.translator = new RegionTranslator(mmu, blocks, this.sites, this.patience, firstPatience, options.observer);
     this.windows = new DirectWindows(mmu);
@@ -184,8 +184,7 @@ export class RegionCompiler {
       if (region.ripHigh === ripHigh && region.mode === mode && this.inWindow(region) && this.mapped(region))
         return region;
     // Made for other windows only: here it may become hot again.
-    if (this.blocks.executions(ripLow, ripHigh, mode) > this.blocks.hotThreshold)
-      this.blocks.restartCounter(ripLow, ripHigh, mode);
+    if (this.blocks.wasHot(ripLow, ripHigh, mode)) this.blocks.restartCounter(ripLow, ripHigh, mode);
     return undefined;
   }
 
@@ -225,7 +224,10 @@ export class RegionCompiler {
       this.links.link(site, this.find(ripLow, ripHigh, region.mode), ripLow, ripHigh);
       return false;
     }
-    if (region.generation >= GENERATIONS) return false;
+    if (region.generation >= GENERATIONS) {
+      this.sites.restart(site, this.patience);
+      return false;
+    }
     return this.remake(region, region.window === undefined, region.generation + 1);
   }
 
@@ -242,6 +244,8 @@ export class RegionCompiler {
   compile(): void {
     const { requests, counters } = this;
     if (requests.length === 0) return;
+    // Without room all is dropped, and code is to become hot anew.
+    if (!this.blocks.makeRoom(requests.length * MOST_INSTRUCTIONS)) return;
     this.requests = [];
     const started = performance.now();
     this.checkWindow();
@@ -252,7 +256,11 @@ export class RegionCompiler {
     const due = new Map<number, Request>();
     for (const request of requests) {
       const made = request.anew ? request : this.due(request);
-      if (made !== undefined) due.set(made.ripLow + made.mode * 2 ** 32, made);
+      if (made === undefined) continue;
+      const key = made.ripLow + made.mode * 2 ** 32;
+      const other = due.get(key);
+      const paged = made.paged || (other?.paged ?? false);
+      due.set(key, { ...made, paged, generation: Math.max(made.generation, other?.generation ?? 0) });
     }
     for (const request of due.values()) {
       if (!request.anew && this.isInside(request, regions)) continue;

@@ -26,7 +26,7 @@ export interface Context {
 export const END_JUMP = 0; // one known successor
 export const END_BRANCH = 1; // taken, fall-through
 export const END_RETURN = 2; // successor if the popped address is the expected one
-export const END_EXIT = 3; // leaves the region: an indirect jump, or an unknown target
+export const END_EXIT = 3; // leaves the region: the outermost return, or what is not known to go on
 export const END_INTERPRET = 4; // the instruction behind the block is left to the interpreter
 export const END_INDIRECT = 5; // successor if the target is one of those seen, or a switch
 export const END_SWITCH = 6; // no instructions: successor by what RIP is
@@ -94,6 +94,8 @@ export interface Reach {
 
 /** An indirect jump of more targets goes through a switch. */
 const MAX_COMPARED = 4;
+/** Most instructions of a block. */
+export const MOST_IN_BLOCK = 128;
 const CODE_SIZE_64 = 8;
 
 const insn = new Insn();
@@ -182,7 +184,7 @@ export class ControlFlow {
         this.finish(block, block.instructions[block.instructions.length - 1], next, high, context);
         break;
       }
-      if (this.byKey.has(this.key(at, context)) || block.instructions.length >= 128) {
+      if (this.byKey.has(this.key(at, context)) || block.instructions.length >= MOST_IN_BLOCK) {
         block.end = END_JUMP;
         block.targets = [at, high];
         this.starts.push({ low: at, high, context });

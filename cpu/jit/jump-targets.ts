@@ -13,6 +13,12 @@ export class JumpTargets {
     this.i32 = i32;
   }
 
+  /** Forgets all jumps; no code may be left that notes targets. */
+  clear(): void {
+    this.i32.fill(0, S_JUMP_TARGETS >> 2, (S_JUMP_TARGETS + this.offsets.size * JUMP_TARGETS_STRIDE) >> 2);
+    this.offsets.clear();
+  }
+
   /** Memory for the targets of the jump at an address; 0 when there is no room. */
   memory(low: number): number {
     const known = this.offsets.get(low);

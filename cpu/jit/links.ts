@@ -4,6 +4,8 @@
  * changed that it depends on (region-flow.ts); else all regions that called each other return, as the guest's state is in
  * memory. How deep they call each other is bounded.
  */
+
+import type { LinkLimits } from '../core.ts';
 import { SITE_DEPTH, SITE_RIP, SITE_STRIDE, SITE_WAYS } from '../state.ts';
 import type { Region } from './compiler.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
@@ -17,12 +19,6 @@ const MOST_DOUBLINGS = 8;
 /** Indirect jumps look again whether a link is missing after so many times that. */
 const USES_FACTOR = 256;
 
-/**
- * A region with many locals takes much of the host's stack, so fewer may call each other before it: as many as have so
- * many locals if they are all like it.
- */
-const STACK = 8192;
-
 /** The link of an indirect jump that an address has: the upper bits of the product with HASH_FACTOR. */
 export const WAY_SHIFT = 32 - Math.log2(SITE_WAYS);
 
@@ -33,7 +29,7 @@ function wayOf(site: Site, ripLow: number): number {
 export class Links {
   private readonly i32: Int32Array;
   private readonly sites: ExitSites;
-  private readonly depth: number;
+  private readonly core: LinkLimits;
   /** Uses of a link before its region is made anew to know the code there. */
   private readonly patience: number;
   /** Exits before a site is linked. */
@@ -41,11 +37,10 @@ export class Links {
   /** Sites that are linked, by the region that they are linked to. */
   private readonly linked = new Map<Region, Set<Site>>();
 
-  /** @param depth how many regions may call each other */
-  constructor(i32: Int32Array, sites: ExitSites, depth: number, patience: number) {
+  constructor(i32: Int32Array, sites: ExitSites, core: LinkLimits, patience: number) {
     this.i32 = i32;
     this.sites = sites;
-    this.depth = depth;
+    this.core = core;
     this.patience = patience;
     this.firstPatience = Math.min(FIRST_PATIENCE, patience);
   }
@@ -79,10 +74,19 @@ export class Links {
     const at = site.offset + way * SITE_STRIDE;
     i32[(at + SITE_RIP) >> 2] = ripLow;
     i32[(at + SITE_RIP + 4) >> 2] = ripHigh;
-    i32[(at + SITE_DEPTH) >> 2] = Math.max(1, Math.min(this.depth, Math.floor(STACK / target.locals)));
+    i32[(at + SITE_DEPTH) >> 2] = this.depthOf(target);
     if (site.kind === SITE_LINK) this.sites.restart(site, this.patience);
     else
       this.sites.await(site, this.firstPatience * (site.exits < this.firstPatience * SITE_WAYS * 2 ? 1 : USES_FACTOR));
+  }
+
+  /**
+   * How many regions may have called each other before this one: a region with many locals takes much of the host's
+   * stack, so fewer may, as many as fit if they are all like it.
+   */
+  private depthOf({ locals }: Region): number {
+    const { linkDepth, linkLocals } = this.core;
+    return Math.max(1, Math.min(linkDepth, Math.floor(linkLocals / locals)));
   }
 
   /** Undoes a link. */
@@ -112,8 +116,13 @@ export class Links {
   clear(): void {
     for (const set of this.linked.values())
       for (const site of set) {
-        for (let way = 0; way < site.ways; way++) this.i32[(site.offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
-        this.sites.restart(site, this.firstPatience << Math.min(site.cleared++, MOST_DOUBLINGS));
+        let armed = 0;
+        for (let way = 0; way < site.ways; way++) {
+          const at = (site.offset + way * SITE_STRIDE + SITE_DEPTH) >> 2;
+          armed |= this.i32[at];
+          this.i32[at] = 0;
+        }
+        if (armed !== 0) this.sites.restart(site, this.firstPatience << Math.min(site.cleared++, MOST_DOUBLINGS));
       }
   }
 }

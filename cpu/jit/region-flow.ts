@@ -141,7 +141,7 @@ export abstract class RegionFlow extends RegionLinks {
 
   /** Goes on at RIP, the target of an indirect jump, if that is a target that was seen. */
   protected indirect(block: BasicBlock): void {
-    const { out } = this;
+    const { out, insnLow } = this;
     if (block.viaSwitch !== undefined && block.successors[0] !== undefined) {
       this.edge(block, block.viaSwitch);
       return;
@@ -156,6 +156,6 @@ export abstract class RegionFlow extends RegionLinks {
       this.edge(block, target);
       this.close();
     }
-    this.exitIndirect(block, this.insnLow);
+    this.exitIndirect(block, insnLow);
   }
 }

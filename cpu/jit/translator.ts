@@ -19,7 +19,14 @@ import { needsHelper } from '../system/legality.ts';
 import { Encoder } from '../wasm/encoder.ts';
 import { H_HELPER, handlerOf } from '../wasm/shapes.ts';
 import { Callees } from './callees.ts';
-import { type BasicBlock, type CodeSource, ControlFlow, END_SWITCH, type Reach } from './control-flow.ts';
+import {
+  type BasicBlock,
+  type CodeSource,
+  ControlFlow,
+  END_SWITCH,
+  MOST_IN_BLOCK,
+  type Reach,
+} from './control-flow.ts';
 import { JumpTargets } from './jump-targets.ts';
 import { RegionEmitter } from './region-emitter.ts';
 import type { LiftedBlock } from './region-state.ts';
@@ -35,6 +42,8 @@ const REACHES: readonly Reach[] = [
   { instructions: 500, depth: 3, closed: true, warm: 1 / 16 },
   { instructions: 800, depth: 4, closed: false, warm: 1 / 16 },
 ];
+/** More instructions than any region has: the last block may go beyond what was asked for. */
+export const MOST_INSTRUCTIONS = Math.max(...REACHES.map(({ instructions }) => instructions)) + MOST_IN_BLOCK;
 /** A region that was made anew so often stays as it is. */
 export const GENERATIONS = 4;
 const CODE_SIZE_64 = 8;
@@ -117,6 +126,7 @@ export class RegionTranslator {
   reset(): void {
     this.callees.clear();
     this.called.clear();
+    this.targets.clear();
   }
 
   /** @returns undefined when nothing there can be translated */

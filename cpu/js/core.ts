@@ -37,6 +37,7 @@ class JsCore implements Core {
   private readonly evaluate: (source: string, links: (RegionFunction | null)[]) => RegionFunction[];
   /** Less than in WebAssembly: before they are optimised, functions keep every local on the stack. */
   readonly linkDepth = 16;
+  readonly linkLocals = 2048;
 
   constructor(core: CoreFunction, size: number, imports: CoreImports) {
     setTranslationFlags(`--max-optimized-bytecode-size=${MAX_BYTECODE}`);

@@ -15,6 +15,7 @@ class WasmCore implements Core {
   private readonly table: WebAssembly.Table;
   private readonly imports: Record<string, unknown>;
   readonly linkDepth = 64;
+  readonly linkLocals = 8192;
   private heedsHints = false;
 
   constructor(module: WebAssembly.Module, size: number, imports: CoreImports) {
