@@ -102,10 +102,12 @@ export class BlockCache {
 
   /** How often the block at this address ran before it was translated; 0: never, or it is unknown. */
   executions(ripLow: number, ripHigh: number, mode: number): number {
-    const { i32 } = this;
     const block = this.known(ripLow, ripHigh, mode);
-    if (block === 0) return 0;
-    const head = block + r.BLOCK_SIZE;
+    return block === 0 ? 0 : this.executionsOf(block + r.BLOCK_SIZE);
+  }
+
+  private executionsOf(head: number): number {
+    const { i32 } = this;
     return this.hotThreshold + i32[(head + r.HEAD_GIVEN_TIME) >> 2] - i32[(head + r.HEAD_COUNTER) >> 2];
   }
 
@@ -127,7 +129,7 @@ export class BlockCache {
     const block = this.known(ripLow, ripHigh, mode);
     if (block === 0) return;
     const head = block + r.BLOCK_SIZE;
-    this.i32[(head + r.HEAD_GIVEN_TIME) >> 2] = this.executions(ripLow, ripHigh, mode);
+    this.i32[(head + r.HEAD_GIVEN_TIME) >> 2] = this.executionsOf(head);
     this.i32[(head + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
   }
 

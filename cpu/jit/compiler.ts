@@ -12,35 +12,24 @@ import type { CpuObserver } from '../observer.ts';
 import { PAGE_SIZE, S_EPOCH, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
 import { Links } from './links.ts';
-import { ExitSites, isLink, SITE_SIDE, type Site, slotsOf } from './sites.ts';
-import { GENERATIONS, MOST_INSTRUCTIONS, RegionTranslator } from './translator.ts';
+import { ExitSites, isLink, SITE_SIDE, slotsOf } from './sites.ts';
+import { GENERATIONS, MOST_INSTRUCTIONS, type RegionCode, RegionTranslator } from './translator.ts';
 
-export interface Region {
+export interface Region extends RegionCode {
   /** Index in the core's table. */
   index: number;
   run: RegionFunction;
   /** What it was compiled with. */
   module: CompiledRegions;
-  sites: Site[];
-  /** Locals of its function. */
-  locals: number;
   ripLow: number;
   ripHigh: number;
   mode: number;
-  /** Addresses (low halves) at which it can be entered; `ripLow` is the first. */
-  entries: number[];
-  /** Addresses of the blocks in it, but for those of functions that it calls. */
-  inside: number[];
   /** The direct window that it reaches memory through; undefined: by the TLB. */
   window: DirectWindow | undefined;
   /** How many times it has been made anew as it left for code that it did not know. */
   generation: number;
   /** Bytes of its code. */
   size: number;
-  /** Guest page (linear address / 4096 of the low half) → physical page, for all pages whose code is in the region. */
-  pages: Map<number, number>;
-  /** Physical ranges of code, first and end. */
-  ranges: [number, number][];
 }
 
 /** A region to be made. */
@@ -194,13 +183,8 @@ export class RegionCompiler {
 
   private mapped(region: Region): boolean {
     for (const [page, physical] of region.pages)
-      if (this.fetch(region.mode, page * PAGE_SIZE, region.ripHigh) !== physical * PAGE_SIZE) return false;
+      if (this.mmu.fetchFor(region.mode, (page * PAGE_SIZE) | 0, region.ripHigh) !== physical * PAGE_SIZE) return false;
     return true;
-  }
-
-  /** Physical address of code, negative when there is none or fetching it would fault. */
-  private fetch(mode: number, low: number, high: number): number {
-    return this.mmu.fetchFor(mode, low | 0, high);
   }
 
   /** Notes that code is hot. @returns whether there is enough to do for `compile` */
@@ -319,27 +303,12 @@ export class RegionCompiler {
     const start = { ripLow, ripHigh, mode, generation, entries: more, window, slots: this.slots };
     const translation = this.translator.translate(start);
     if (translation === undefined) return undefined;
-    const { body, sites, locals, instructions, entries, inside, pages, ranges } = translation;
-    this.slots += slotsOf(sites);
+    const { body, instructions, code } = translation;
+    this.slots += slotsOf(code.sites);
     bodies.push(body);
     this.counters.instructions += instructions;
-    return {
-      index: 0,
-      run: NOTHING,
-      module: NOT_COMPILED,
-      sites,
-      locals,
-      ripLow,
-      ripHigh,
-      mode,
-      entries,
-      inside,
-      window,
-      generation,
-      size: body.code.length,
-      pages,
-      ranges,
-    };
+    const size = body.code.length;
+    return { ...code, index: 0, run: NOTHING, module: NOT_COMPILED, ripLow, ripHigh, mode, window, generation, size };
   }
 
   /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */
@@ -442,6 +411,9 @@ export class RegionCompiler {
   /** Forgets everything (the operation arena was emptied). */
   reset(): void {
     this.flush();
+    this.deferred.clear();
+    this.moreEntries.clear();
+    this.translator.reset();
     this.windows.clear();
     this.windowIsOld = true;
   }
@@ -449,9 +421,6 @@ export class RegionCompiler {
   /** Drops all regions. */
   flush(): void {
     this.requests = [];
-    this.deferred.clear();
-    this.moreEntries.clear();
-    this.translator.reset();
     for (const region of this.living()) this.discard(region);
     for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
     this.byPage.clear();

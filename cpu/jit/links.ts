@@ -1,15 +1,15 @@
 /**
  * Links: where a region leaves for another one, it calls that directly and not by way of the dispatcher's look-up. A call
  * of the guest becomes one of the host's, and the region goes on behind it if the guest comes back there with nothing
- * changed that it depends on (region-flow.ts); else all regions that called each other return, as the guest's state is in
+ * changed that it depends on (region-links.ts); else all regions that called each other return, as the guest's state is in
  * memory. How deep they call each other is bounded.
  */
 
 import type { LinkLimits } from '../core.ts';
-import { SITE_DEPTH, SITE_RIP, SITE_STRIDE, SITE_WAYS } from '../state.ts';
+import { SITE_DEPTH, SITE_RIP, SITE_WAYS } from '../state.ts';
 import type { Region } from './compiler.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
-import { type ExitSites, SITE_LINK, type Site } from './sites.ts';
+import { type ExitSites, pieceOf, SITE_LINK, type Site } from './sites.ts';
 
 /** Exits before a site is linked; so many times that when it could not be. */
 const FIRST_PATIENCE = 16;
@@ -48,7 +48,7 @@ export class Links {
   /** Did a site that is full lead to an address all the time, so that its region had better have the code there? */
   isUsedUp(site: Site, ripLow: number, ripHigh: number): boolean {
     const { i32 } = this;
-    const at = site.offset + wayOf(site, ripLow) * SITE_STRIDE;
+    const at = pieceOf(site, wayOf(site, ripLow));
     if (i32[(at + SITE_DEPTH) >> 2] === 0) return false;
     if (site.kind === SITE_LINK) return true;
     const leadsThere = i32[(at + SITE_RIP) >> 2] === ripLow && i32[(at + SITE_RIP + 4) >> 2] === ripHigh;
@@ -71,7 +71,7 @@ export class Links {
       if (set === undefined) this.linked.set(target, new Set([site]));
       else set.add(site);
     }
-    const at = site.offset + way * SITE_STRIDE;
+    const at = pieceOf(site, way);
     i32[(at + SITE_RIP) >> 2] = ripLow;
     i32[(at + SITE_RIP + 4) >> 2] = ripHigh;
     i32[(at + SITE_DEPTH) >> 2] = this.depthOf(target);
@@ -93,7 +93,7 @@ export class Links {
   private unlink(site: Site, way: number): void {
     const target = site.targets[way];
     if (target === undefined) return;
-    this.i32[(site.offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
+    this.i32[(pieceOf(site, way) + SITE_DEPTH) >> 2] = 0;
     // So that the target's module can be collected.
     site.region!.module.link(site.slot + way, null);
     site.targets[way] = undefined;
@@ -118,7 +118,7 @@ export class Links {
       for (const site of set) {
         let armed = 0;
         for (let way = 0; way < site.ways; way++) {
-          const at = (site.offset + way * SITE_STRIDE + SITE_DEPTH) >> 2;
+          const at = (pieceOf(site, way) + SITE_DEPTH) >> 2;
           armed |= this.i32[at];
           this.i32[at] = 0;
         }

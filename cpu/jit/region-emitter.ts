@@ -252,8 +252,7 @@ export class RegionEmitter extends RegionFlow {
       this.exit(EXIT_STOP);
       this.close();
       this.edge(block, block.successors[0]);
-    } else if (block.end === END_INDIRECT && block.into !== undefined) this.indirect(block);
-    else if (block.end === END_CALL) this.exitIndirect(block, this.insnLow);
+    } else if (block.end === END_INDIRECT || block.end === END_CALL) this.indirect(block);
     else this.exit(EXIT_STOP);
   }
 
@@ -266,8 +265,7 @@ export class RegionEmitter extends RegionFlow {
     this.settle(() => true, this.position);
     // The budget as of before the instructions behind this one, so that an exit in it counts exactly.
     this.giveBack(this.remaining - 1);
-    out.i64Const(this.insnLow, this.insnHigh);
-    out.localSet(RIP);
+    this.setRip(this.insnLow, this.insnHigh);
     this.spill();
     out.i32Const(record);
     out.call(HELPER_STEP);

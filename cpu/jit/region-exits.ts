@@ -49,25 +49,16 @@ export const LIKELY = 1;
 export abstract class RegionExits extends RegionMemory {
   /** Branch hints: offsets in `out`, each with UNLIKELY or LIKELY. */
   protected hints: number[] = [];
-
   protected labels: Label[] = [];
-
   protected plan!: RegionPlan;
-
   /** The exit sites made so far, and that of side exits. */
   protected sites: Site[] = [];
-
   private sideSite: Site | undefined;
-
   /** Of the instruction at hand: its address and the instructions of its block that come with and after it. */
   protected insnLow = 0;
-
   protected insnHigh = 0;
-
   protected remaining = 0;
-
   protected blockLow = 0;
-
   /** What AT holds; 0: unknown. */
   protected at = 0;
 
@@ -93,10 +84,13 @@ export abstract class RegionExits extends RegionMemory {
 
   /** Leaves for a known address. */
   protected leave(low: number, high: number, code: number): void {
-    const { out } = this;
-    out.i64Const(low, high);
-    out.localSet(RIP);
+    this.setRip(low, high);
     this.exit(code);
+  }
+
+  protected setRip(low: number, high: number): void {
+    this.out.i64Const(low, high);
+    this.out.localSet(RIP);
   }
 
   /** Leaves; RIP's local is set. */
@@ -175,15 +169,7 @@ export abstract class RegionExits extends RegionMemory {
     out.localGet(SITE);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
-    out.localGet(SITE);
-    out.localGet(SITE);
-    out.loadSized(state.SITE_COUNT, 4);
-    out.i32Const(1);
-    out.byte(op.I32_ADD);
-    out.localTee(AT);
-    out.storeSized(state.SITE_COUNT, 4);
-    out.localGet(AT);
-    out.byte(op.I32_EQZ);
+    this.count(() => out.localGet(SITE), 0);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
     out.i32Const(0);
@@ -193,6 +179,20 @@ export abstract class RegionExits extends RegionMemory {
     out.localSet(CODE);
     out.byte(wasm.END);
     out.byte(wasm.END);
+  }
+
+  /** Counts at the site whose memory is at `offset` from what `base` puts on the stack. i32 on the stack: is it full now? */
+  protected count(base: () => void, offset: number): void {
+    const { out } = this;
+    base();
+    base();
+    out.loadSized(offset + state.SITE_COUNT, 4);
+    out.i32Const(1);
+    out.byte(op.I32_ADD);
+    out.localTee(AT);
+    out.storeSized(offset + state.SITE_COUNT, 4);
+    out.localGet(AT);
+    out.byte(op.I32_EQZ);
   }
 
   protected openBlock(): void {

@@ -58,30 +58,21 @@ export abstract class RegionFlow extends RegionLinks {
   /** Goes to successor `i` of `block`, inside the region or out of it. */
   protected go(block: BasicBlock, i: number): void {
     const successor = block.successors[i];
-    if (successor !== undefined) {
-      if (successor.end === END_SWITCH) {
-        this.out.i64Const(block.targets[i * 2], block.targets[i * 2 + 1]);
-        this.out.localSet(RIP);
-      }
-      this.edge(block, successor);
-    } else {
-      const [low, high] = block.targets.slice(i * 2);
-      this.out.i64Const(low, high);
-      this.out.localSet(RIP);
-      this.transfer(block, undefined, false);
-    }
+    const [low, high] = block.targets.slice(i * 2);
+    if (successor === undefined || successor.end === END_SWITCH) this.setRip(low, high);
+    if (successor === undefined) this.transfer(block, false);
+    else this.edge(block, successor);
   }
 
   /** Leaves for a known address by a call; goes on behind it when it comes back. */
   protected call(block: BasicBlock): void {
     const [low, high] = block.callee!;
-    this.out.i64Const(low, high);
-    this.out.localSet(RIP);
-    this.transfer(block, block, false);
+    this.setRip(low, high);
+    this.transfer(block, false);
   }
 
   /** Leaves an indirect jump whose target, in RIP, is none that was known: notes it. */
-  protected exitIndirect(block: BasicBlock, address: number): void {
+  private exitIndirect(block: BasicBlock, address: number): void {
     const { out } = this;
     const memory = this.plan.grows ? this.plan.targets.memory(address) : 0;
     if (memory !== 0) {
@@ -91,7 +82,7 @@ export abstract class RegionFlow extends RegionLinks {
       out.localGet(RIP);
       out.memory(wasm.I64_STORE32, memory);
     }
-    if (block.returns !== undefined) this.transfer(block, block, true);
+    if (block.returns !== undefined) this.transfer(block, true);
     else {
       const site = memory === 0 ? undefined : this.makeSite(SITE_JUMP, this.plan.patience);
       if (site === undefined) this.exit(EXIT_STOP);
@@ -139,7 +130,7 @@ export abstract class RegionFlow extends RegionLinks {
     return passed === undefined ? LIKELY : undefined;
   }
 
-  /** Goes on at RIP, the target of an indirect jump, if that is a target that was seen. */
+  /** Goes on at RIP, the target of an indirect jump or call, here if that is a target that was seen. */
   protected indirect(block: BasicBlock): void {
     const { out, insnLow } = this;
     if (block.viaSwitch !== undefined && block.successors[0] !== undefined) {

@@ -8,7 +8,7 @@ import { type BasicBlock, END_SWITCH } from './control-flow.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
 import { WAY_SHIFT } from './links.ts';
 import { LIKELY, RegionExits, UNLIKELY } from './region-exits.ts';
-import { AT, CODE, DEPTH, ENTRY, EPOCH, RIP } from './region-state.ts';
+import { CODE, DEPTH, ENTRY, EPOCH, RIP } from './region-state.ts';
 import { SITE_INDIRECT_LINK, SITE_LINK, type Site } from './sites.ts';
 
 export abstract class RegionLinks extends RegionExits {
@@ -17,11 +17,10 @@ export abstract class RegionLinks extends RegionExits {
 
   /**
    * Leaves for RIP: by a link to the region there once there is one, else by way of the dispatcher.
-   * @param block the one that leaves
-   * @param caller the same if it ends in a call: the region goes on behind it
+   * @param block the one that leaves; if it ends in a call the region goes on behind it
    * @param indirect may RIP be another one each time?
    */
-  protected transfer(block: BasicBlock, caller: BasicBlock | undefined, indirect: boolean): void {
+  protected transfer(block: BasicBlock, indirect: boolean): void {
     const { out } = this;
     const site = this.makeSite(indirect ? SITE_INDIRECT_LINK : SITE_LINK, this.plan.linkPatience);
     if (site === undefined) {
@@ -62,19 +61,16 @@ export abstract class RegionLinks extends RegionExits {
       out.localGet(ENTRY);
       out.byte(op.I32_ADD);
     }
-    const successor = caller?.successors[caller.successors.length - 1];
+    const successor = block.returns && block.successors.at(-1);
     out.byte(successor === undefined ? wasm.RETURN_CALL_INDIRECT : wasm.CALL_INDIRECT);
     out.u32(TYPE_REGION);
     out.u32(0);
     if (successor !== undefined) {
-      const [low, high] = caller!.returns!;
+      const [low, high] = block.returns!;
       this.returnUnlessBack(low, high);
       this.load();
-      if (successor.end === END_SWITCH) {
-        out.i64Const(low, high);
-        out.localSet(RIP);
-      }
-      this.edge(caller!, successor);
+      if (successor.end === END_SWITCH) this.setRip(low, high);
+      this.edge(block, successor);
     }
     this.close();
     this.exitAt(site);
@@ -106,15 +102,7 @@ export abstract class RegionLinks extends RegionExits {
   private countUse(site: Site): void {
     const { out } = this;
     if (!this.plan.grows) return;
-    out.i32Const(0);
-    out.i32Const(0);
-    out.memory(wasm.I32_LOAD, site.offset + state.SITE_COUNT);
-    out.i32Const(1);
-    out.byte(op.I32_ADD);
-    out.localTee(AT);
-    out.memory(wasm.I32_STORE, site.offset + state.SITE_COUNT);
-    out.localGet(AT);
-    out.byte(op.I32_EQZ);
+    this.count(() => out.i32Const(0), site.offset);
     this.open(UNLIKELY);
     out.i32Const(0);
     out.i32Const(site.offset);

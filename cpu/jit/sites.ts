@@ -23,6 +23,11 @@ export function slotsOf(sites: readonly Site[]): number {
   return sites.reduce((sum, site) => sum + (isLink(site) ? site.ways : 0), 0);
 }
 
+/** Memory of one of a site's links. */
+export function pieceOf({ offset }: Site, way: number): number {
+  return offset + way * SITE_STRIDE;
+}
+
 export interface Site {
   /** Its place in memory. */
   readonly offset: number;
@@ -79,7 +84,7 @@ export class ExitSites {
       cleared: 0,
     };
     this.byOffset.set(offset, site);
-    for (let way = 0; way < ways; way++) this.i32[(offset + way * SITE_STRIDE + SITE_DEPTH) >> 2] = 0;
+    for (let way = 0; way < ways; way++) this.i32[(pieceOf(site, way) + SITE_DEPTH) >> 2] = 0;
     this.await(site, patience);
     return site;
   }

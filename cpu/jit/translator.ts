@@ -64,13 +64,11 @@ export interface Start {
   readonly slots: number;
 }
 
-export interface Translation {
-  readonly body: RegionBody;
+/** What is known of a region's code. */
+export interface RegionCode {
   readonly sites: Site[];
   /** Locals of the function. */
   readonly locals: number;
-  /** Guest instructions. */
-  readonly instructions: number;
   /** Addresses (low halves) at which it can be entered; the first is that which was asked for. */
   readonly entries: number[];
   /** Addresses of the blocks in it, but for those of functions that it calls. */
@@ -79,6 +77,13 @@ export interface Translation {
   readonly pages: Map<number, number>;
   /** Physical ranges of code, first and end. */
   readonly ranges: [number, number][];
+}
+
+export interface Translation {
+  readonly body: RegionBody;
+  /** Guest instructions. */
+  readonly instructions: number;
+  readonly code: RegionCode;
 }
 
 export class RegionTranslator {
@@ -122,9 +127,9 @@ export class RegionTranslator {
     this.callees.clear();
   }
 
-  /** Forgets everything about the guest's code. */
+  /** Forgets everything about the guest's code, of which no region is left. */
   reset(): void {
-    this.callees.clear();
+    this.forget();
     this.called.clear();
     this.targets.clear();
   }
@@ -152,13 +157,15 @@ export class RegionTranslator {
     this.observer?.translated({ ripLow, ripHigh, blocks: lifted, ir: this.lifter.ir, body });
     return {
       body,
-      sites,
-      locals,
       instructions: order.reduce((sum, block) => sum + block.instructions.length, 0),
-      entries: flow.entry.end === END_SWITCH ? flow.entry.targets.filter((_, i) => i % 2 === 0) : [ripLow],
-      inside: order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow),
-      pages,
-      ranges: this.ranges(order, pages),
+      code: {
+        sites,
+        locals,
+        entries: flow.entry.end === END_SWITCH ? flow.entry.targets.filter((_, i) => i % 2 === 0) : [ripLow],
+        inside: order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow),
+        pages,
+        ranges: this.ranges(order, pages),
+      },
     };
   }
 
