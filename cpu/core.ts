@@ -45,6 +45,8 @@ export interface LinkLimits {
   /** How many regions may call each other, and the locals of so many if they are all alike. */
   readonly linkDepth: number;
   readonly linkLocals: number;
+  /** Does a region that goes on in another one, never to come back, leave nothing on the stack? */
+  readonly hasTailCalls: boolean;
 }
 
 export interface Core extends LinkLimits {

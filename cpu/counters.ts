@@ -4,6 +4,7 @@
 export const EXIT_NAMES = [
   'go on',
   'interpret',
+  'away',
   'unknown code',
   'budget spent',
   'hot block',

@@ -290,6 +290,7 @@ export class Cpu {
   run(budget: number): number {
     const { i32 } = this;
     i32[S_BUDGET >> 2] = budget;
+    this.slice = budget;
     this.eventRequested = false;
     this.regions?.compileIfDue();
     let stop = -1;
@@ -309,6 +310,9 @@ export class Cpu {
     return stop;
   }
 
+  /** Budget of the run at hand. */
+  private slice = 0;
+
   /** Acts on an exit of the core. @returns STOP_*, or -1 to go on. */
   private handle(code: number): number {
     const { i32 } = this;
@@ -318,7 +322,9 @@ export class Cpu {
         this.miss();
         return -1;
       case EXIT_BUDGET:
-        return this.eventRequested ? -1 : STOP_BUDGET;
+        if (this.eventRequested) return -1;
+        if (this.regions?.sample(this.slice)) this.regions.compile();
+        return STOP_BUDGET;
       case EXIT_HOT:
         this.hot();
         return -1;

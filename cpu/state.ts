@@ -27,10 +27,8 @@ export const S_TLB_USER_USED = 0x74;
 export const S_TLB_LARGE = 0xa0;
 export const TLB_LARGE_BITS = 256;
 
-/** i32: regions or mappings were invalidated; a region that called out leaves. */
+/** i32: regions or mappings were invalidated: regions that called out, or one another, leave for the dispatcher. */
 export const S_STALE = 0x94;
-/** i32: counts such events; a region that another one came back to sees by it whether it may go on. */
-export const S_EPOCH = 0x98;
 
 /** General registers RAX…R15 in encoding order, 8 bytes each. */
 export const S_GPR = 0x100;
@@ -210,11 +208,13 @@ export const S_INDIRECT_SITES = 0xf60000;
 export const S_SITES_END = 0xfa0000;
 export const SITE_WAYS = 8;
 /**
- * Within a site: i32 exits until it is full (counted up to zero); within each of its pieces: i32 link depth, i64 RIP that
- * an indirect link is for.
+ * Within a site: i32 exits until it is full (counted up to zero); within each of its pieces: i8 how many regions may have
+ * called each other before its link is used (0: there is none) and i24 the link's index in its module's table, i64 RIP that
+ * it is for.
  */
 export const SITE_COUNT = 0;
 export const SITE_DEPTH = 4;
+export const SITE_SLOT_SHIFT = 8;
 export const SITE_RIP = 8;
 export const SITE_STRIDE = 16;
 

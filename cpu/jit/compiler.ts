@@ -9,11 +9,11 @@ import { type DirectWindow, DirectWindows } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
 import type { CpuObserver } from '../observer.ts';
-import { PAGE_SIZE, S_EPOCH, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
+import { PAGE_SIZE, S_EXIT_SITE, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
 import { Links } from './links.ts';
-import { ExitSites, isLink, SITE_SIDE, slotsOf } from './sites.ts';
-import { GENERATIONS, MOST_INSTRUCTIONS, type RegionCode, RegionTranslator } from './translator.ts';
+import { ExitSites, SITE_SIDE, slotsOf } from './sites.ts';
+import { GENERATIONS, MOST_INSTRUCTIONS, REACHES, type RegionCode, RegionTranslator } from './translator.ts';
 
 export interface Region extends RegionCode {
   /** Index in the core's table. */
@@ -26,9 +26,14 @@ export interface Region extends RegionCode {
   mode: number;
   /** The direct window that it reaches memory through; undefined: by the TLB. */
   window: DirectWindow | undefined;
-  /** How many times it has been made anew as it left for code that it did not know. */
+  /** How many times it has been made anew because much time was spent in it. */
   generation: number;
-  /** Bytes of its code. */
+  /** Instructions of the slices that ended in it, as a measure of that time. */
+  spent: number;
+  /** Blocks of it, none of them entries, that became hot in the interpreter. */
+  missed: number[];
+  /** Guest instructions, and bytes of its code. */
+  instructions: number;
   size: number;
 }
 
@@ -56,10 +61,14 @@ const CACHE_SIZE = 32 << 20;
 /** A direct window that is smaller is not worth it. */
 const LEAST_WINDOW = 1 << 20;
 /** Most entries that a region gets because they became hot by themselves. */
-const MOST_ENTRIES = 12;
-/** Exits of an indirect jump for unknown targets, and uses of a link, before the region is made anew to have the code. */
-const PATIENCE = 50_000;
-const LINK_PATIENCE = 1 << 22;
+const MOST_ENTRIES = 24;
+/** A region of so many instructions is made anew for each piece of it that became hot outside: that costs about as much. */
+const INSTRUCTIONS_FOR_A_MISS = 32;
+/**
+ * Instructions that are to be spent in a region, for each one that it may have when made anew, before it is: about as long
+ * as it takes to translate that one.
+ */
+const SPENT_FOR_EACH = 20_000;
 /** Of a region until it is compiled. */
 const NOT_COMPILED: CompiledRegions = { functions: [], size: 0, link: () => {} };
 const NOTHING: RegionFunction = () => EXIT_STOP;
@@ -69,7 +78,7 @@ export interface CompilerOptions {
   batch?: number;
   /** Bytes of regions' code that may be alive. */
   cacheSize?: number;
-  /** Exits at a site before its region is made anew. */
+  /** Exits before a site is linked at most, and instructions spent in a region before it is made anew. */
   patience?: number;
   /** Is told of each region. */
   observer?: CpuObserver | undefined;
@@ -101,15 +110,14 @@ export class RegionCompiler {
   private readonly batchTime: number;
   private readonly sites: ExitSites;
   private readonly links: Links;
-  private readonly patience: number;
+  private readonly patience: number | undefined;
   /** Links of the regions that are being made. */
   private slots = 0;
   /** Bytes of the code of all living regions, and how many there may be. */
   private size = 0;
   private readonly cacheSize: number;
-  /** The living region that has a block in it, and blocks that are to become hot again. */
+  /** The region that has a block in it. */
   private readonly owners = new Map<number, Region>();
-  private readonly deferred = new Set<number>();
   /** Entries that regions need besides those that their code tells, by the region's address. */
   private readonly moreEntries = new Map<number, number[]>();
   private readonly windows: DirectWindows;
@@ -121,11 +129,11 @@ export class RegionCompiler {
     this.batch = options.batch ?? BATCH;
     this.batchTime = options.batch === undefined ? BATCH_TIME : 0;
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
-    this.patience = options.patience ?? PATIENCE;
+    this.patience = options.patience;
     this.sites = new ExitSites(mmu.i32);
-    this.links = new Links(mmu.i32, this.sites, core, options.patience ?? LINK_PATIENCE);
+    this.links = new Links(mmu.i32, this.sites, core, options.patience);
     const { firstPatience } = this.links;
-    this.translator = new RegionTranslator(mmu, blocks, this.sites, this.patience, firstPatience, options.observer);
+    this.translator = new RegionTranslator(mmu, blocks, this.sites, core.hasTailCalls, firstPatience, options.observer);
     this.windows = new DirectWindows(mmu);
     this.mmu = mmu;
     this.blocks = blocks;
@@ -204,15 +212,24 @@ export class RegionCompiler {
     const region = site?.region;
     if (site === undefined || region === undefined) return false;
     if (site.kind === SITE_SIDE) return this.remake(region, true, region.generation);
-    if (isLink(site) && !this.links.isUsedUp(site, ripLow, ripHigh)) {
-      this.links.link(site, this.find(ripLow, ripHigh, region.mode), ripLow, ripHigh);
-      return false;
-    }
-    if (region.generation >= GENERATIONS) {
-      this.sites.restart(site, this.patience);
-      return false;
-    }
-    return this.remake(region, region.window === undefined, region.generation + 1);
+    this.links.link(site, this.find(ripLow, ripHigh, region.mode), ripLow, ripHigh);
+    return false;
+  }
+
+  /**
+   * A slice of so many instructions came to its end, perhaps in a region. One in which slices end often is worth being made
+   * anew with more of the code around it. @returns as `request`
+   */
+  sample(instructions: number): boolean {
+    const { i32 } = this.mmu;
+    const region = this.sites.at(i32[S_EXIT_SITE >> 2])?.region;
+    i32[S_EXIT_SITE >> 2] = 0;
+    if (region === undefined || region.generation >= GENERATIONS) return false;
+    region.spent += instructions;
+    const next = region.generation + 1;
+    if (region.spent < (this.patience ?? REACHES[next].instructions * SPENT_FOR_EACH)) return false;
+    region.spent = 0;
+    return this.remake(region, region.window === undefined, next);
   }
 
   private remake({ ripLow, ripHigh, mode }: Region, paged: boolean, generation: number): boolean {
@@ -257,22 +274,23 @@ export class RegionCompiler {
   }
 
   /**
-   * What to do for code that became hot. If a region has it, it runs there from now on: it may have become hot before
-   * that. If it becomes hot once more, something leads past the region's entries to it, so the region is made anew with it
-   * as another entry. @returns undefined: nothing
+   * What to do for code that became hot. If it is in a region, something leads past the region's entries to it: the region
+   * is made anew with it as another entry, once that has happened so often that it pays. @returns undefined: nothing
    */
   private due(request: Request): Request | undefined {
     const { ripLow, ripHigh, mode } = request;
     const owner = this.owners.get(ripLow);
     if (owner === undefined || owner.mode !== mode || owner.ripHigh !== ripHigh || !this.inWindow(owner))
       return request;
-    if (!this.deferred.delete(ripLow)) {
-      this.defer(request);
+    // What a region leaves to the interpreter at once becomes hot too.
+    if (owner.entries.includes(ripLow)) return undefined;
+    owner.missed.push(ripLow);
+    if (owner.missed.length * INSTRUCTIONS_FOR_A_MISS < owner.instructions) {
+      this.blocks.restartCounter(ripLow, ripHigh, mode);
       return undefined;
     }
-    const more = this.moreEntries.get(owner.ripLow) ?? [];
-    if (more.length >= MOST_ENTRIES) return request;
-    this.moreEntries.set(owner.ripLow, [...more, ripLow]);
+    const known = this.moreEntries.get(owner.ripLow) ?? [];
+    this.moreEntries.set(owner.ripLow, [...new Set([...known, ...owner.missed])].slice(-MOST_ENTRIES));
     return {
       ...request,
       ripLow: owner.ripLow,
@@ -282,16 +300,9 @@ export class RegionCompiler {
     };
   }
 
-  private defer({ ripLow, ripHigh, mode }: Request): void {
-    this.deferred.add(ripLow);
-    this.blocks.restartCounter(ripLow, ripHigh, mode);
-  }
-
-  /** Is code that became hot in a region of the same batch? Then it runs there from now on, as `due` says. */
+  /** Is code that became hot in a region of the same batch? Then it runs there from now on. */
   private isInside(request: Request, batch: readonly Region[]): boolean {
-    const inside = batch.some((region) => region.inside.includes(request.ripLow) && region.mode === request.mode);
-    if (inside) this.defer(request);
-    return inside;
+    return batch.some((region) => region.inside.includes(request.ripLow) && region.mode === request.mode);
   }
 
   /** Makes a region, not yet compiled. @returns undefined when nothing there can be translated */
@@ -299,16 +310,51 @@ export class RegionCompiler {
     const { ripLow, ripHigh, mode, paged, generation } = request;
     const direct = !paged && privilegeLevel(mode) === 0 && this.window.length >= LEAST_WINDOW;
     const window = direct ? this.window : undefined;
-    const more = this.moreEntries.get(ripLow) ?? [];
-    const start = { ripLow, ripHigh, mode, generation, entries: more, window, slots: this.slots };
-    const translation = this.translator.translate(start);
+    const entries = this.moreEntries.get(ripLow) ?? [];
+    const stays = (region: Region | undefined): boolean =>
+      region !== undefined &&
+      region.ripLow !== ripLow &&
+      region.generation >= generation &&
+      region.mode === mode &&
+      region.ripHigh === ripHigh &&
+      this.inWindow(region);
+    const translation = this.translator.translate({
+      ripLow,
+      ripHigh,
+      mode,
+      generation,
+      entries,
+      window,
+      slots: this.slots,
+      isForeign: (low) => stays(this.owners.get(low)),
+      isEntry: (low) => this.regions.get(low)?.some((region) => region.mode === mode && !stays(region)) ?? false,
+    });
     if (translation === undefined) return undefined;
     const { body, instructions, code } = translation;
     this.slots += slotsOf(code.sites);
     bodies.push(body);
     this.counters.instructions += instructions;
-    const size = body.code.length;
-    return { ...code, index: 0, run: NOTHING, module: NOT_COMPILED, ripLow, ripHigh, mode, window, generation, size };
+    const region: Region = {
+      ...code,
+      index: 0,
+      run: NOTHING,
+      module: NOT_COMPILED,
+      ripLow,
+      ripHigh,
+      mode,
+      window,
+      generation,
+      spent: 0,
+      missed: [],
+      instructions,
+      size: body.code.length,
+    };
+    for (const low of region.inside) {
+      this.owners.set(low, region);
+      // What it ran until now says nothing about how often it runs outside the region from now on.
+      this.blocks.restartCounter(low, ripHigh, mode);
+    }
+    return region;
   }
 
   /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */
@@ -343,7 +389,6 @@ export class RegionCompiler {
       if (list === undefined) this.regions.set(entry, [region]);
       else list.push(region);
     }
-    for (const low of region.inside) this.owners.set(low, region);
     for (const page of region.pages.values()) {
       let set = this.byPage.get(page);
       if (set === undefined) {
@@ -399,7 +444,6 @@ export class RegionCompiler {
   /** Code that runs must not go on as it is. */
   private stale(): void {
     this.mmu.i32[S_STALE >> 2] = 1;
-    this.mmu.i32[S_EPOCH >> 2]++;
   }
 
   /** Mappings changed: regions are to be found anew. */
@@ -411,7 +455,6 @@ export class RegionCompiler {
   /** Forgets everything (the operation arena was emptied). */
   reset(): void {
     this.flush();
-    this.deferred.clear();
     this.moreEntries.clear();
     this.translator.reset();
     this.windows.clear();

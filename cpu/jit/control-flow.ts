@@ -78,6 +78,10 @@ export interface CodeSource {
   readonly called: Set<number>;
   /** Low halves of the targets that the indirect jump at an address was seen to take. */
   targets(low: number): number[];
+  /** Does another region have the block at an address, and keep it? */
+  isForeign(low: number): boolean;
+  /** Is a region entered there whose code this one may take over? */
+  isEntry(low: number): boolean;
 }
 
 /** How far a region reaches. */
@@ -184,10 +188,11 @@ export class ControlFlow {
         this.finish(block, block.instructions[block.instructions.length - 1], next, high, context);
         break;
       }
-      if (this.byKey.has(this.key(at, context)) || block.instructions.length >= MOST_IN_BLOCK) {
+      const foreign = this.isForeign(at, context);
+      if (foreign || this.byKey.has(this.key(at, context)) || block.instructions.length >= MOST_IN_BLOCK) {
         block.end = END_JUMP;
         block.targets = [at, high];
-        this.starts.push({ low: at, high, context });
+        if (!foreign) this.starts.push({ low: at, high, context });
         break;
       }
     }
@@ -195,6 +200,12 @@ export class ControlFlow {
     if (block.instructions.length === 0) return;
     this.byKey.set(key, block);
     this.blocks.push(block);
+    if (context === this.root && this.source.isEntry(low)) this.continuations.add(low);
+  }
+
+  /** Code in the outermost context that another region has is translated once, there. */
+  private isForeign(low: number, context: Context): boolean {
+    return context === this.root && this.source.isForeign(low);
   }
 
   /** Notes the successors of a block that ends with the instruction just decoded. */
@@ -269,12 +280,17 @@ export class ControlFlow {
     const { high } = this;
     block.end = END_INDIRECT;
     block.into = into;
-    const followed = (low: number) => (into === block.context ? this.source.warm(low, high) : this.follows(low, high));
+    const followed = (low: number) =>
+      into === block.context ? this.source.warm(low, high) && !this.isForeign(low, into) : this.follows(low, high);
     const targets = into === undefined ? [] : this.source.targets(at).filter(followed);
     if (into === undefined || targets.length <= MAX_COMPARED) {
       for (const low of targets) block.targets.push(low, high);
     } else block.viaSwitch = this.switchOf(into, at, targets);
-    for (const low of targets) this.starts.push({ low, high, context: into! });
+    for (const low of targets) {
+      // Other jumps may lead there too.
+      if (into === this.root) this.continuations.add(low);
+      this.starts.push({ low, high, context: into! });
+    }
   }
 
   /** The switch of a context, with the targets of the jump at `at` among its own. */
@@ -326,7 +342,7 @@ export class ControlFlow {
   }
 
   private follow(low: number, high: number, context: Context): void {
-    if (this.source.warm(low, high)) this.starts.push({ low, high, context });
+    if (this.source.warm(low, high) && !this.isForeign(low, context)) this.starts.push({ low, high, context });
   }
 
   /** Ends blocks where another one begins inside them. */

@@ -6,7 +6,7 @@
  */
 
 import type { LinkLimits } from '../core.ts';
-import { SITE_DEPTH, SITE_RIP, SITE_WAYS } from '../state.ts';
+import { SITE_DEPTH, SITE_RIP, SITE_SLOT_SHIFT, SITE_WAYS } from '../state.ts';
 import type { Region } from './compiler.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
 import { type ExitSites, pieceOf, SITE_LINK, type Site } from './sites.ts';
@@ -16,7 +16,7 @@ const FIRST_PATIENCE = 16;
 const RETRY_FACTOR = 16;
 /** Patience doubles so many times at most. */
 const MOST_DOUBLINGS = 8;
-/** Indirect jumps look again whether a link is missing after so many times that. */
+/** A site looks again whether a link is missing after so many times that. */
 const USES_FACTOR = 256;
 
 /** The link of an indirect jump that an address has: the upper bits of the product with HASH_FACTOR. */
@@ -30,29 +30,16 @@ export class Links {
   private readonly i32: Int32Array;
   private readonly sites: ExitSites;
   private readonly core: LinkLimits;
-  /** Uses of a link before its region is made anew to know the code there. */
-  private readonly patience: number;
   /** Exits before a site is linked. */
   readonly firstPatience: number;
   /** Sites that are linked, by the region that they are linked to. */
   private readonly linked = new Map<Region, Set<Site>>();
 
-  constructor(i32: Int32Array, sites: ExitSites, core: LinkLimits, patience: number) {
+  constructor(i32: Int32Array, sites: ExitSites, core: LinkLimits, patience = FIRST_PATIENCE) {
     this.i32 = i32;
     this.sites = sites;
     this.core = core;
-    this.patience = patience;
     this.firstPatience = Math.min(FIRST_PATIENCE, patience);
-  }
-
-  /** Did a site that is full lead to an address all the time, so that its region had better have the code there? */
-  isUsedUp(site: Site, ripLow: number, ripHigh: number): boolean {
-    const { i32 } = this;
-    const at = pieceOf(site, wayOf(site, ripLow));
-    if (i32[(at + SITE_DEPTH) >> 2] === 0) return false;
-    if (site.kind === SITE_LINK) return true;
-    const leadsThere = i32[(at + SITE_RIP) >> 2] === ripLow && i32[(at + SITE_RIP + 4) >> 2] === ripHigh;
-    return leadsThere && site.exits >= this.patience;
   }
 
   /** Links a site to a region for an address; if there is none, it is asked again later. */
@@ -74,10 +61,9 @@ export class Links {
     const at = pieceOf(site, way);
     i32[(at + SITE_RIP) >> 2] = ripLow;
     i32[(at + SITE_RIP + 4) >> 2] = ripHigh;
-    i32[(at + SITE_DEPTH) >> 2] = this.depthOf(target);
-    if (site.kind === SITE_LINK) this.sites.restart(site, this.patience);
-    else
-      this.sites.await(site, this.firstPatience * (site.exits < this.firstPatience * SITE_WAYS * 2 ? 1 : USES_FACTOR));
+    i32[(at + SITE_DEPTH) >> 2] = this.depthOf(target) | ((site.slot + way) << SITE_SLOT_SHIFT);
+    // A link leaves uncounted: what is counted from now on is too deep for it, or for other addresses.
+    this.sites.await(site, this.firstPatience * (site.exits < this.firstPatience * SITE_WAYS * 2 ? 1 : USES_FACTOR));
   }
 
   /**

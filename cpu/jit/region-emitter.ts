@@ -6,7 +6,7 @@
  * does the instruction. Instructions that only helpers execute are stepped in place.
  */
 import type { RegionBody } from '../core.ts';
-import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_STOP, HELPER_JUMP } from '../exits.ts';
+import { EXIT_AWAY, EXIT_BUDGET, EXIT_INTERPRET, EXIT_STOP, HELPER_JUMP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
 import { isStateRead } from '../wasm/emitter.ts';
@@ -16,9 +16,9 @@ import { type RegionPlan, UNLIKELY } from './region-exits.ts';
 import { RegionFlow } from './region-flow.ts';
 import { FOR_SPEED } from './region-memory.ts';
 import {
+  BASE,
   BUDGET,
   CODE,
-  EPOCH,
   HELPER_PORT_IN,
   HELPER_PORT_OUT,
   HELPER_STEP,
@@ -38,6 +38,8 @@ export class RegionEmitter extends RegionFlow {
   private readonly lifted = new Map<BasicBlock, LiftedBlock>();
   /** Did the instruction at hand let a device have a say? */
   private mayStop = false;
+  /** Did the block at hand write the mode word? */
+  private changesMode = false;
 
   emit(order: BasicBlock[], lifted: LiftedBlock[], plan: RegionPlan): EmittedRegion {
     const { out, locals } = this;
@@ -46,18 +48,17 @@ export class RegionEmitter extends RegionFlow {
     for (const l of lifted) this.lifted.set(l.block, l);
     this.declareLocals(order, lifted);
     out.reset();
-    this.load();
-    out.loadField(state.S_RIP, 8);
-    out.localSet(RIP);
-    out.loadField(state.S_EPOCH, 4);
-    out.localSet(EPOCH);
+    const [entry] = order;
+    this.load(this.dataflow.live(entry));
+    if (entry.end === END_SWITCH) {
+      out.loadField(state.S_RIP, 8);
+      out.localSet(RIP);
+    }
     out.byte(wasm.BLOCK);
     out.byte(wasm.VOID);
-    this.tree(order[0]);
+    this.tree(entry);
     out.byte(wasm.END);
-    this.spill();
-    this.countExit();
-    out.localGet(CODE);
+    this.finish(entry.ripHigh);
     out.byte(wasm.END);
     const body = new wasm.Encoder();
     locals.declare(body, 1);
@@ -84,7 +85,10 @@ export class RegionEmitter extends RegionFlow {
     for (let n = first; n < end; n++) if (isStateRead(ir.op[n])) this.pending.push(n);
     this.beginMemory(lifted);
     this.at = 0;
+    this.changesMode = false;
     this.blockLow = block.ripLow;
+    out.i32Const(block.ripLow);
+    out.localSet(BASE);
     const count = block.instructions.length;
     out.localGet(BUDGET);
     out.i32Const(count);
@@ -94,8 +98,7 @@ export class RegionEmitter extends RegionFlow {
       out.i32Const(0);
       out.byte(op.I32_LT_S);
       this.open(UNLIKELY);
-      this.giveBack(count);
-      this.leave(block.ripLow, block.ripHigh, EXIT_BUDGET);
+      this.leave(block.ripLow, EXIT_BUDGET, count);
       this.close();
     } else out.localSet(BUDGET);
     for (let i = 0; i < count; i++) {
@@ -104,14 +107,14 @@ export class RegionEmitter extends RegionFlow {
       this.remaining = count - i;
       this.position = starts[i];
       this.beginInstruction();
-      if (steps[i] !== 0) this.step(steps[i], i + 1 < count ? block.instructions[i + 1] : block.endLow, block.ripHigh);
+      if (steps[i] !== 0) this.step(block, steps[i], i + 1 < count ? block.instructions[i + 1] : block.endLow);
       else {
         const last = i + 1 < count ? starts[i + 1] : end;
         for (let n = starts[i]; n < last; n++) {
           this.position = n;
           if (this.isRoot(ir.op[n])) this.rootOf(block, n);
         }
-        if (this.mayStop) this.stopIfAsked(i + 1 < count ? block.instructions[i + 1] : block.endLow, block.ripHigh);
+        if (this.mayStop) this.stopIfAsked(i + 1 < count ? block.instructions[i + 1] : block.endLow);
       }
     }
     this.position = end;
@@ -119,7 +122,7 @@ export class RegionEmitter extends RegionFlow {
     if (tail !== op.JUMP && tail !== op.BRANCH) {
       this.commitFlags();
       if (block.end === END_JUMP) this.go(block, 0);
-      else this.leave(block.endLow, block.endHigh, EXIT_INTERPRET);
+      else this.leave(block.endLow, EXIT_INTERPRET, 0);
     }
     for (let n = first; n < end; n++) if (this.local[n] >= 0) this.drop(n);
   }
@@ -136,8 +139,8 @@ export class RegionEmitter extends RegionFlow {
     out.storeSized(state.S_BUDGET, 4);
   }
 
-  /** Behind an instruction that let a device have a say: leaves for the one at `low/high` if it asked for the run loop. */
-  private stopIfAsked(low: number, high: number): void {
+  /** Behind an instruction that let a device have a say: leaves for the one at `low` if it asked for the run loop. */
+  private stopIfAsked(low: number): void {
     const { out } = this;
     this.mayStop = false;
     this.commitFlags();
@@ -150,10 +153,7 @@ export class RegionEmitter extends RegionFlow {
     // What is asked for stands in the state, and the exit writes the local there.
     out.loadField(state.S_BUDGET, 4);
     out.localSet(BUDGET);
-    out.i32Const(0);
-    out.i32Const(0);
-    out.storeSized(state.S_STALE, 4);
-    this.leave(low, high, EXIT_STOP);
+    this.leave(low, EXIT_AWAY, 0);
     this.close();
   }
 
@@ -175,6 +175,7 @@ export class RegionEmitter extends RegionFlow {
         this.writeXmm(n);
         break;
       case op.FIELD_WRITE:
+        if (imm === state.S_MODE) this.changesMode = true;
         this.writeField(n);
         break;
       case op.FLAGS_WRITE:
@@ -238,7 +239,7 @@ export class RegionEmitter extends RegionFlow {
       this.release(ir.a[n]);
       this.commitFlags();
       if (block.end === END_JUMP) this.go(block, 0);
-      else this.call(block);
+      else this.callOut(block, block.callee);
       return;
     }
     this.value(ir.a[n]);
@@ -249,31 +250,45 @@ export class RegionEmitter extends RegionFlow {
       out.i64Const(block.targets[0], block.targets[1]);
       out.byte(op.I64_NE);
       this.open(UNLIKELY);
-      this.exit(EXIT_STOP);
+      this.leaveForRip(EXIT_STOP);
       this.close();
       this.edge(block, block.successors[0]);
     } else if (block.end === END_INDIRECT || block.end === END_CALL) this.indirect(block);
-    else this.exit(EXIT_STOP);
+    else if (this.changesMode) this.leaveForRip(EXIT_AWAY);
+    else if (ir.imm[n] === op.HINT_RETURN) this.return(block);
+    else this.leaveForRip(EXIT_STOP);
+  }
+
+  /** Leaves for RIP by a return of the guest: straight to whoever called the region, which may go on there. */
+  private return(block: BasicBlock): void {
+    const { out } = this;
+    this.spill(this.dataflow.dirty(block));
+    this.storeLocal(state.S_RIP, RIP, 8);
+    this.storeLocal(state.S_BUDGET, BUDGET, 4);
+    out.i32Const(EXIT_STOP);
+    out.byte(wasm.RETURN);
   }
 
   // --- stepping in place ----------------------------------------------------------------------------------------------
 
-  /** Has an instruction's helper execute it: everything goes to the state and comes back. */
-  private step(record: number, nextLow: number, nextHigh: number): void {
-    const { out } = this;
+  /** Has an instruction's helper execute it: everything goes to the state and comes back. @param next address behind it */
+  private step(block: BasicBlock, record: number, next: number): void {
+    const { out, dataflow } = this;
     this.commitFlags();
     this.settle(() => true, this.position);
     // The budget as of before the instructions behind this one, so that an exit in it counts exactly.
-    this.giveBack(this.remaining - 1);
-    this.setRip(this.insnLow, this.insnHigh);
-    this.spill();
+    this.storeBudget();
+    out.i32Const(0);
+    out.i64Const(this.insnLow, this.insnHigh);
+    out.storeSized(state.S_RIP, 8);
+    this.spill(dataflow.dirty(block));
     out.i32Const(record);
     out.call(HELPER_STEP);
     out.localTee(CODE);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
     // A helper that set RIP (HELPER_JUMP) has the dispatcher go on there.
-    out.i32Const(EXIT_STOP);
+    out.i32Const(EXIT_AWAY);
     out.localGet(CODE);
     out.localGet(CODE);
     out.i32Const(HELPER_JUMP);
@@ -282,30 +297,24 @@ export class RegionEmitter extends RegionFlow {
     out.byte(wasm.RETURN);
     out.byte(wasm.END);
     // What ran may have invalidated this region, changed the mode or asked for a stop.
+    const behind = this.remaining - 1;
     out.loadField(state.S_BUDGET, 4);
-    out.i32Const(this.remaining - 1);
-    out.byte(op.I32_SUB);
-    out.localTee(BUDGET);
-    out.i32Const(0);
+    out.i32Const(behind);
     out.byte(op.I32_LT_S);
     out.loadField(state.S_STALE, 4);
     out.byte(op.I32_OR);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
     out.i32Const(0);
-    out.i64Const(nextLow, nextHigh);
+    out.i64Const(next, this.insnHigh);
     out.storeSized(state.S_RIP, 8);
-    out.i32Const(0);
-    out.i32Const(0);
-    out.storeSized(state.S_STALE, 4);
-    out.i32Const(EXIT_STOP);
+    out.i32Const(EXIT_AWAY);
     out.byte(wasm.RETURN);
     out.byte(wasm.END);
-    const budget = this.remaining - 1;
-    this.load();
-    if (budget !== 0) {
+    this.load(dataflow.used);
+    if (behind !== 0) {
       out.localGet(BUDGET);
-      out.i32Const(budget);
+      out.i32Const(behind);
       out.byte(op.I32_SUB);
       out.localSet(BUDGET);
     }

@@ -1,27 +1,34 @@
 /**
- * How a region is left. Whatever leaves comes together block by block and then at the region's end; side exits keep their
- * place in AT; exits that a better region would not make are counted at sites (sites.ts).
+ * How a region is left. Wherever it is, a few locals note what for: AT how and where in the block BASE, or SITE an exit that
+ * a better region would not make (sites.ts). What may have changed is written back where exits come together (dataflow.ts);
+ * at the region's end the rest is made of the notes.
  */
 import { EXIT_INTERPRET, EXIT_SITE, EXIT_STOP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
+import { TYPE_REGION } from '../wasm/core-types.ts';
 import * as wasm from '../wasm/encoder.ts';
 import type { BasicBlock } from './control-flow.ts';
+import type { Gather } from './dataflow.ts';
 import type { JumpTargets } from './jump-targets.ts';
 import { type AddressSpace, RegionMemory } from './region-memory.ts';
-import { AT, BUDGET, CODE, RIP, SITE } from './region-state.ts';
+import { AT, BASE, BUDGET, CODE, DEPTH, RIP, SITE } from './region-state.ts';
 import { type ExitSites, SITE_SIDE, type Site, slotsOf } from './sites.ts';
 
 /** Labels of enclosing constructs, innermost last. */
-type Label = { block: BasicBlock | undefined; kind: 'exit' | 'side' | 'loop' | 'merge' | 'if' };
+type Label = { block: BasicBlock | undefined; kind: 'end' | 'exit' | 'loop' | 'merge' | 'if' };
 
 /**
- * A side exit in AT: how many bytes into the block the instruction is, whether it is because of a memory access, and how
- * many of the block's instructions have not run.
+ * AT: how many bytes into its block the instruction is where the guest goes on; how many instructions that the budget was
+ * reduced by have not run; whether a memory access was the reason; EXIT_*; whether the guest goes on at RIP's local instead.
  */
-const AT_OFFSET_MASK = 0xffff;
-const AT_SIDE_SHIFT = 16;
-const AT_REMAINING_SHIFT = 17;
+const AT_OFFSET_MASK = (1 << 11) - 1;
+const AT_REMAINING_SHIFT = 11;
+const AT_REMAINING_MASK = 0xff;
+const AT_SIDE_SHIFT = 19;
+const AT_CODE_SHIFT = 20;
+const AT_CODE_MASK = 15;
+const AT_COMPUTED = 1 << 24;
 
 /** Side exits of a region because of memory accesses before it is made anew to reach memory by the TLB. */
 const SIDE_PATIENCE = 1000;
@@ -33,8 +40,8 @@ export interface RegionPlan {
   mode: number;
   /** May it be made anew to know more code? */
   grows: boolean;
-  /** Exits of an indirect jump before it is. */
-  patience: number;
+  /** Do calls in the place of returns leave nothing on the host's stack? */
+  hasTailCalls: boolean;
   /** Exits before a site is linked. */
   linkPatience: number;
   sites: ExitSites;
@@ -51,9 +58,9 @@ export abstract class RegionExits extends RegionMemory {
   protected hints: number[] = [];
   protected labels: Label[] = [];
   protected plan!: RegionPlan;
-  /** The exit sites made so far, and that of side exits. */
+  /** The exit sites made so far, and that of side exits, by which the region is known too. */
   protected sites: Site[] = [];
-  private sideSite: Site | undefined;
+  private site: Site | undefined;
   /** Of the instruction at hand: its address and the instructions of its block that come with and after it. */
   protected insnLow = 0;
   protected insnHigh = 0;
@@ -70,22 +77,50 @@ export abstract class RegionExits extends RegionMemory {
     this.space = plan.space;
     this.hints = [];
     this.sites = [];
-    this.sideSite = plan.space.directLength !== 0 ? this.makeSite(SITE_SIDE, SIDE_PATIENCE) : undefined;
-    this.labels = [{ block: undefined, kind: 'exit' }];
+    this.site = this.makeSite(SITE_SIDE, SIDE_PATIENCE);
+    this.labels = [{ block: undefined, kind: 'end' }];
   }
 
-  protected depthOf(target: BasicBlock | undefined, kinds: string): number {
+  protected depthOf(target: BasicBlock | undefined, kind: Label['kind']): number {
     for (let i = this.labels.length - 1; i >= 0; i--) {
       const label = this.labels[i];
-      if (label.block === target && kinds.includes(label.kind)) return this.labels.length - 1 - i;
+      if (label.block === target && label.kind === kind) return this.labels.length - 1 - i;
     }
     throw new Error('no such label');
   }
 
-  /** Leaves for a known address. */
-  protected leave(low: number, high: number, code: number): void {
-    this.setRip(low, high);
-    this.exit(code);
+  // --- leaving --------------------------------------------------------------------------------------------------------
+
+  /** Leaves for an address in or behind the block at hand. @param remaining instructions of it that have not run */
+  protected leave(low: number, code: number, remaining: number): void {
+    this.out.i32Const((low - this.blockLow) | (remaining << AT_REMAINING_SHIFT) | (code << AT_CODE_SHIFT));
+    this.out.localSet(AT);
+    this.goOut();
+  }
+
+  /** Leaves for RIP. */
+  protected leaveForRip(code: number): void {
+    this.out.i32Const(AT_COMPUTED | (code << AT_CODE_SHIFT));
+    this.out.localSet(AT);
+    this.goOut();
+  }
+
+  /** Leaves at a site for RIP. */
+  protected leaveForRipAt(site: Site): void {
+    this.out.i32Const(AT_COMPUTED);
+    this.out.localSet(AT);
+    this.leaveAt(site);
+  }
+
+  /** Leaves for the address that a site knows; that of a link if RIP's local is not set. */
+  protected leaveAt(site: Site): void {
+    this.out.i32Const(site.offset);
+    this.out.localSet(SITE);
+    this.goOut();
+  }
+
+  private goOut(): void {
+    this.out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
   }
 
   protected setRip(low: number, high: number): void {
@@ -93,107 +128,158 @@ export abstract class RegionExits extends RegionMemory {
     this.out.localSet(RIP);
   }
 
-  /** Leaves; RIP's local is set. */
-  protected exit(code: number): void {
-    const { out } = this;
-    out.i32Const(code);
-    out.localSet(CODE);
-    out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
-  }
-
-  /** Emits `block`, and where its side exits come together: with RIP, budget and code as AT says. */
-  protected sideExits(block: BasicBlock): void {
-    const { out } = this;
-    out.byte(wasm.BLOCK);
-    out.byte(wasm.VOID);
-    this.labels.push({ block: undefined, kind: 'side' });
-    this.block(block);
-    this.labels.pop();
-    out.byte(wasm.END);
-    const field = (shift: number, mask: number) => {
-      out.localGet(AT);
-      if (shift !== 0) {
-        out.i32Const(shift);
-        out.byte(op.I32_SHR_U);
-      }
-      if (mask !== -1) {
-        out.i32Const(mask);
-        out.byte(op.I32_AND);
-      }
-    };
-    out.i64Const(block.ripLow, block.ripHigh);
-    field(0, AT_OFFSET_MASK);
-    out.byte(op.I64_EXTEND_I32_U);
-    out.byte(op.I64_ADD);
-    out.localSet(RIP);
-    out.localGet(BUDGET);
-    field(AT_REMAINING_SHIFT, -1);
-    out.byte(op.I32_ADD);
-    out.localSet(BUDGET);
-    out.i32Const(EXIT_INTERPRET);
-    out.localSet(CODE);
-    if (this.sideSite === undefined) return;
-    out.i32Const(this.sideSite.offset);
-    field(AT_SIDE_SHIFT, 1);
-    out.byte(op.I32_MUL);
-    out.localSet(SITE);
-  }
-
-  /** Adds `count` instructions that did not run back to the budget. */
-  protected giveBack(count: number): void {
-    const { out } = this;
-    if (count === 0) return;
-    out.localGet(BUDGET);
-    out.i32Const(count);
-    out.byte(op.I32_ADD);
-    out.localSet(BUDGET);
-  }
-
-  protected makeSite(kind: number, patience: number): Site | undefined {
+  protected makeSite(kind: number, patience: number, [low, high]: readonly number[] = [0, 0]): Site | undefined {
     const slot = this.plan.slots + slotsOf(this.sites);
-    const site = this.plan.sites.make(kind, patience, slot);
+    const site = this.plan.sites.make(kind, patience, slot, low, high);
     if (site !== undefined) this.sites.push(site);
     return site;
   }
 
-  /** Leaves for RIP, counted at a site. */
-  protected exitAt(site: Site): void {
-    this.out.i32Const(site.offset);
-    this.out.localSet(SITE);
-    this.exit(EXIT_STOP);
+  // --- where exits come together --------------------------------------------------------------------------------------
+
+  /** Emits code whose exits come together behind it, where `gather` is written back. */
+  protected gathered(gather: Gather, code: () => void): void {
+    const { out } = this;
+    out.byte(wasm.BLOCK);
+    out.byte(wasm.VOID);
+    this.labels.push({ block: undefined, kind: 'exit' });
+    code();
+    this.labels.pop();
+    out.byte(wasm.END);
+    this.spill(gather);
+    out.branch(wasm.BR, this.depthOf(undefined, 'end'));
   }
 
-  /** At the region's end: counts the exit if it was at a site. */
-  protected countExit(): void {
+  /** The region's end, where all exits lead to: RIP and budget are written back, and the exit's code is returned. */
+  protected finish(high: number): void {
     const { out } = this;
     out.localGet(SITE);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
-    this.count(() => out.localGet(SITE), 0);
+    out.localGet(AT);
+    out.i32Const(AT_COMPUTED);
+    out.byte(op.I32_AND);
+    out.byte(op.I32_EQZ);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
-    out.i32Const(0);
-    out.localGet(SITE);
-    out.storeSized(state.S_EXIT_SITE, 4);
-    out.i32Const(EXIT_SITE);
-    out.localSet(CODE);
+    this.goBySite();
     out.byte(wasm.END);
+    out.byte(wasm.ELSE);
+    this.resolveAt(high);
+    out.byte(wasm.END);
+    this.storeLocal(state.S_RIP, RIP, 8);
+    this.storeLocal(state.S_BUDGET, BUDGET, 4);
+    this.countExit();
+    this.field(AT_CODE_SHIFT, AT_CODE_MASK);
+  }
+
+  /** Goes on at the address of a site: in the region that it is linked to if there is one. */
+  private goBySite(): void {
+    const { out } = this;
+    out.localGet(SITE);
+    out.loadSized(state.SITE_RIP, 8);
+    out.localSet(RIP);
+    // How to leave is not in AT, which may be of an instruction before.
+    out.i32Const(EXIT_STOP << AT_CODE_SHIFT);
+    out.localSet(AT);
+    out.localGet(DEPTH);
+    out.localGet(SITE);
+    out.loadSized(state.SITE_DEPTH, 1);
+    out.byte(op.I32_LT_U);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    this.storeLocal(state.S_RIP, RIP, 8);
+    this.storeLocal(state.S_BUDGET, BUDGET, 4);
+    this.depthOfCallee(true);
+    out.localGet(SITE);
+    out.loadSized(state.SITE_DEPTH, 4);
+    out.i32Const(state.SITE_SLOT_SHIFT);
+    out.byte(op.I32_SHR_U);
+    out.byte(wasm.RETURN_CALL_INDIRECT);
+    out.u32(TYPE_REGION);
+    out.u32(0);
     out.byte(wasm.END);
   }
 
-  /** Counts at the site whose memory is at `offset` from what `base` puts on the stack. i32 on the stack: is it full now? */
-  protected count(base: () => void, offset: number): void {
+  /** i32 on the stack: what a linked region gets for its DEPTH. */
+  protected depthOfCallee(tail: boolean): void {
     const { out } = this;
-    base();
-    base();
-    out.loadSized(offset + state.SITE_COUNT, 4);
+    out.localGet(DEPTH);
+    if (tail && this.plan.hasTailCalls) return;
     out.i32Const(1);
     out.byte(op.I32_ADD);
-    out.localTee(AT);
-    out.storeSized(offset + state.SITE_COUNT, 4);
-    out.localGet(AT);
-    out.byte(op.I32_EQZ);
   }
+
+  /** Makes RIP, the budget and the site of a side exit of what AT says; the region may be looked at for how often it runs. */
+  private resolveAt(high: number): void {
+    const { out } = this;
+    out.localGet(AT);
+    out.i32Const(AT_COMPUTED);
+    out.byte(op.I32_AND);
+    out.byte(op.I32_EQZ);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.localGet(BASE);
+    this.field(0, AT_OFFSET_MASK);
+    out.byte(op.I32_ADD);
+    out.byte(op.I64_EXTEND_I32_U);
+    if (high !== 0) {
+      out.i64Const(0, high);
+      out.byte(op.I64_OR);
+    }
+    out.localSet(RIP);
+    out.byte(wasm.END);
+    out.localGet(BUDGET);
+    this.field(AT_REMAINING_SHIFT, AT_REMAINING_MASK);
+    out.byte(op.I32_ADD);
+    out.localSet(BUDGET);
+    out.i32Const(0);
+    out.i32Const(this.site?.offset ?? 0);
+    out.storeSized(state.S_EXIT_SITE, 4);
+    if (this.site === undefined || this.space.directLength === 0) return;
+    out.i32Const(this.site.offset);
+    this.field(AT_SIDE_SHIFT, 1);
+    out.byte(op.I32_MUL);
+    out.localSet(SITE);
+  }
+
+  /** i32 on the stack: a field of AT. */
+  private field(shift: number, mask: number): void {
+    const { out } = this;
+    out.localGet(AT);
+    if (shift !== 0) {
+      out.i32Const(shift);
+      out.byte(op.I32_SHR_U);
+    }
+    out.i32Const(mask);
+    out.byte(op.I32_AND);
+  }
+
+  /** Counts the exit if it is at a site; one that is full asks for attention. */
+  private countExit(): void {
+    const { out } = this;
+    out.localGet(SITE);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.localGet(SITE);
+    out.localGet(SITE);
+    out.loadSized(state.SITE_COUNT, 4);
+    out.i32Const(1);
+    out.byte(op.I32_ADD);
+    out.localTee(CODE);
+    out.storeSized(state.SITE_COUNT, 4);
+    out.localGet(CODE);
+    out.byte(op.I32_EQZ);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    this.storeLocal(state.S_EXIT_SITE, SITE, 4);
+    out.i32Const(EXIT_SITE);
+    out.byte(wasm.RETURN);
+    out.byte(wasm.END);
+    out.byte(wasm.END);
+  }
+
+  // --- pieces of code -------------------------------------------------------------------------------------------------
 
   protected openBlock(): void {
     this.out.byte(wasm.BLOCK);
@@ -217,7 +303,7 @@ export abstract class RegionExits extends RegionMemory {
   protected sideExitIf(reason: number): void {
     this.markExit(reason);
     this.hints.push(this.out.length, UNLIKELY);
-    this.out.branch(wasm.BR_IF, this.depthOf(undefined, 'side'));
+    this.out.branch(wasm.BR_IF, this.depthOf(undefined, 'exit'));
   }
 
   protected sideExitUnless(reason: number, remedy: () => void): void {
@@ -225,7 +311,7 @@ export abstract class RegionExits extends RegionMemory {
     this.open(UNLIKELY);
     remedy();
     this.out.byte(op.I32_EQZ);
-    this.out.branch(wasm.BR_IF, this.depthOf(undefined, 'side'));
+    this.out.branch(wasm.BR_IF, this.depthOf(undefined, 'exit'));
     this.close();
   }
 
@@ -234,7 +320,11 @@ export abstract class RegionExits extends RegionMemory {
     const { out } = this;
     // The flags as of before the instruction.
     this.commitFlags();
-    const at = (this.insnLow - this.blockLow) | (reason << AT_SIDE_SHIFT) | (this.remaining << AT_REMAINING_SHIFT);
+    const at =
+      (this.insnLow - this.blockLow) |
+      (this.remaining << AT_REMAINING_SHIFT) |
+      (reason << AT_SIDE_SHIFT) |
+      (EXIT_INTERPRET << AT_CODE_SHIFT);
     if (at !== this.at) {
       out.i32Const(at);
       out.localSet(AT);

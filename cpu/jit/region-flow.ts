@@ -1,5 +1,5 @@
 /** How control flows in a region: blocks are nested by dominators, so that loops stay loops (structure.ts). */
-import { EXIT_BUDGET, EXIT_INTERPRET, EXIT_STOP } from '../exits.ts';
+import { EXIT_BUDGET, EXIT_INTERPRET } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_SWITCH } from './control-flow.ts';
@@ -8,11 +8,16 @@ import { perfectHash } from './perfect-hash.ts';
 import { LIKELY, UNLIKELY } from './region-exits.ts';
 import { RegionLinks } from './region-links.ts';
 import { BUDGET, RIP } from './region-state.ts';
-import { SITE_JUMP } from './sites.ts';
 
 export abstract class RegionFlow extends RegionLinks {
   /** Emits `block` and all that it dominates. */
   protected tree(block: BasicBlock): void {
+    const gather = this.dataflow.gatherAt(block);
+    if (gather === undefined) this.nest(block);
+    else this.gathered(gather, () => this.nest(block));
+  }
+
+  private nest(block: BasicBlock): void {
     const { out } = this;
     if (block.loopHead) {
       out.byte(wasm.LOOP);
@@ -30,17 +35,12 @@ export abstract class RegionFlow extends RegionLinks {
   /** Emits `block` inside one labelled block for each merge point that it dominates, the latest outermost. */
   private within(block: BasicBlock, merges: BasicBlock[], i: number): void {
     const { out } = this;
-    out.byte(wasm.BLOCK);
-    out.byte(wasm.VOID);
     if (i === merges.length) {
-      // Exits are gathered block by block: one merge of them all would cost optimising compilers dearly.
-      this.labels.push({ block: undefined, kind: 'exit' });
-      this.sideExits(block);
-      this.labels.pop();
-      out.byte(wasm.END);
-      out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
+      this.block(block);
       return;
     }
+    out.byte(wasm.BLOCK);
+    out.byte(wasm.VOID);
     this.labels.push({ block: merges[i], kind: 'merge' });
     this.within(block, merges, i + 1);
     this.labels.pop();
@@ -58,20 +58,15 @@ export abstract class RegionFlow extends RegionLinks {
   /** Goes to successor `i` of `block`, inside the region or out of it. */
   protected go(block: BasicBlock, i: number): void {
     const successor = block.successors[i];
-    const [low, high] = block.targets.slice(i * 2);
-    if (successor === undefined || successor.end === END_SWITCH) this.setRip(low, high);
-    if (successor === undefined) this.transfer(block, false);
-    else this.edge(block, successor);
+    const target = block.targets.slice(i * 2, i * 2 + 2);
+    if (successor === undefined) this.leaveFor(target);
+    else {
+      if (successor.end === END_SWITCH) this.setRip(target[0], target[1]);
+      this.edge(block, successor);
+    }
   }
 
-  /** Leaves for a known address by a call; goes on behind it when it comes back. */
-  protected call(block: BasicBlock): void {
-    const [low, high] = block.callee!;
-    this.setRip(low, high);
-    this.transfer(block, false);
-  }
-
-  /** Leaves an indirect jump whose target, in RIP, is none that was known: notes it. */
+  /** Leaves an indirect jump or call whose target, in RIP, is none that was known: notes it. */
   private exitIndirect(block: BasicBlock, address: number): void {
     const { out } = this;
     const memory = this.plan.grows ? this.plan.targets.memory(address) : 0;
@@ -82,12 +77,7 @@ export abstract class RegionFlow extends RegionLinks {
       out.localGet(RIP);
       out.memory(wasm.I64_STORE32, memory);
     }
-    if (block.returns !== undefined) this.transfer(block, true);
-    else {
-      const site = memory === 0 ? undefined : this.makeSite(SITE_JUMP, this.plan.patience);
-      if (site === undefined) this.exit(EXIT_STOP);
-      else this.exitAt(site);
-    }
+    this.callOut(block, undefined);
   }
 
   /** Goes where RIP says, by a hash that has no collisions among the targets. */
@@ -98,7 +88,7 @@ export abstract class RegionFlow extends RegionLinks {
       out.i32Const(0);
       out.byte(op.I32_LT_S);
       this.open(UNLIKELY);
-      this.exit(EXIT_BUDGET);
+      this.leaveForRip(EXIT_BUDGET);
       this.close();
     }
     const arms = block.successors.flatMap((target, i) => (target === undefined ? [] : [i]));
@@ -119,7 +109,7 @@ export abstract class RegionFlow extends RegionLinks {
       this.edge(block, block.successors[arms[i]]!);
     }
     this.close();
-    if (block.order === 0) this.exit(EXIT_INTERPRET);
+    if (block.order === 0) this.leaveForRip(EXIT_INTERPRET);
     else this.exitIndirect(block, block.ripLow);
   }
 

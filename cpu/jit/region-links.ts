@@ -1,5 +1,5 @@
-/** How a region goes straight on in another one, and comes back from it (links.ts). */
-import { EXIT_SITE, EXIT_STOP } from '../exits.ts';
+/** How a region calls another one directly, and comes back from it (links.ts). */
+import { EXIT_STOP } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
 import { TYPE_REGION } from '../wasm/core-types.ts';
@@ -8,28 +8,43 @@ import { type BasicBlock, END_SWITCH } from './control-flow.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
 import { WAY_SHIFT } from './links.ts';
 import { LIKELY, RegionExits, UNLIKELY } from './region-exits.ts';
-import { CODE, DEPTH, ENTRY, EPOCH, RIP } from './region-state.ts';
-import { SITE_INDIRECT_LINK, SITE_LINK, type Site } from './sites.ts';
+import { BUDGET, CODE, DEPTH, ENTRY, RIP } from './region-state.ts';
+import { SITE_INDIRECT_LINK, SITE_LINK } from './sites.ts';
 
 export abstract class RegionLinks extends RegionExits {
   /** Goes from `source` to `target`. */
   protected abstract edge(source: BasicBlock, target: BasicBlock): void;
 
-  /**
-   * Leaves for RIP: by a link to the region there once there is one, else by way of the dispatcher.
-   * @param block the one that leaves; if it ends in a call the region goes on behind it
-   * @param indirect may RIP be another one each time?
-   */
-  protected transfer(block: BasicBlock, indirect: boolean): void {
-    const { out } = this;
-    const site = this.makeSite(indirect ? SITE_INDIRECT_LINK : SITE_LINK, this.plan.linkPatience);
-    if (site === undefined) {
-      this.exit(EXIT_STOP);
+  /** Leaves for a known address: at the region's end, by a link to the region there once there is one. */
+  protected leaveFor(target: readonly number[]): void {
+    const site = this.makeSite(SITE_LINK, this.plan.linkPatience, target);
+    if (site !== undefined) {
+      this.leaveAt(site);
       return;
     }
-    if (indirect) {
-      this.hashOfRip(HASH_FACTOR, WAY_SHIFT);
-      out.localSet(ENTRY);
+    this.setRip(target[0], target[1]);
+    this.leaveForRip(EXIT_STOP);
+  }
+
+  /**
+   * Goes where a block's call or indirect jump leads, outside the region: by a link if there is one, else by way of the
+   * dispatcher. Goes on behind a call when the link comes back.
+   * @param target undefined: RIP
+   */
+  protected callOut(block: BasicBlock, target: readonly number[] | undefined): void {
+    const { out } = this;
+    const successor = block.returns && block.successors.at(-1);
+    if (successor === undefined && target !== undefined) {
+      this.leaveFor(target);
+      return;
+    }
+    const indirect = target === undefined;
+    const kind = indirect ? SITE_INDIRECT_LINK : SITE_LINK;
+    const site = this.makeSite(kind, this.plan.linkPatience, target);
+    if (site === undefined) {
+      if (!indirect) this.setRip(target[0], target[1]);
+      this.leaveForRip(EXIT_STOP);
+      return;
     }
     const piece = () => {
       out.i32Const(0);
@@ -39,75 +54,62 @@ export abstract class RegionLinks extends RegionExits {
       out.byte(op.I32_SHL);
       out.byte(op.I32_ADD);
     };
+    if (indirect) {
+      this.hashOfRip(HASH_FACTOR, WAY_SHIFT);
+      out.localSet(ENTRY);
+    }
     out.localGet(DEPTH);
     piece();
-    out.memory(wasm.I32_LOAD, site.offset + state.SITE_DEPTH);
+    out.loadSized(site.offset + state.SITE_DEPTH, 1);
     out.byte(op.I32_LT_U);
     if (indirect) {
       out.localGet(RIP);
       piece();
-      out.memory(wasm.I64_LOAD, site.offset + state.SITE_RIP);
+      out.loadSized(site.offset + state.SITE_RIP, 8);
       out.byte(op.I64_EQ);
       out.byte(op.I32_AND);
     }
     this.open(LIKELY);
-    this.countUse(site);
-    this.spill(block);
-    out.localGet(DEPTH);
-    out.i32Const(1);
-    out.byte(op.I32_ADD);
+    this.spill(this.dataflow.dirty(block));
+    this.storeLocal(state.S_BUDGET, BUDGET, 4);
+    out.i32Const(0);
+    if (indirect) out.localGet(RIP);
+    else out.i64Const(target[0], target[1]);
+    out.storeSized(state.S_RIP, 8);
+    this.depthOfCallee(successor === undefined);
     out.i32Const(site.slot);
     if (indirect) {
       out.localGet(ENTRY);
       out.byte(op.I32_ADD);
     }
-    const successor = block.returns && block.successors.at(-1);
     out.byte(successor === undefined ? wasm.RETURN_CALL_INDIRECT : wasm.CALL_INDIRECT);
     out.u32(TYPE_REGION);
     out.u32(0);
     if (successor !== undefined) {
       const [low, high] = block.returns!;
       this.returnUnlessBack(low, high);
-      this.load();
+      this.load(this.dataflow.live(successor));
       if (successor.end === END_SWITCH) this.setRip(low, high);
       this.edge(block, successor);
     }
     this.close();
-    this.exitAt(site);
+    if (indirect) this.leaveForRipAt(site);
+    else this.leaveAt(site);
   }
 
   /** With the code on the stack that a linked region came back with: returns it unless the guest is where it was called from. */
   private returnUnlessBack(low: number, high: number): void {
     const { out } = this;
     out.localTee(CODE);
+    out.loadField(state.S_STALE, 4);
+    out.byte(op.I32_OR);
     out.loadField(state.S_RIP, 8);
     out.i64Const(low, high);
     out.byte(op.I64_NE);
     out.byte(op.I32_OR);
-    out.loadField(state.S_EPOCH, 4);
-    out.localGet(EPOCH);
-    out.byte(op.I32_NE);
-    out.byte(op.I32_OR);
-    out.loadField(state.S_MODE, 4);
-    out.i32Const(this.plan.mode);
-    out.byte(op.I32_NE);
-    out.byte(op.I32_OR);
     this.open(UNLIKELY);
     out.localGet(CODE);
     out.byte(wasm.RETURN);
-    this.close();
-  }
-
-  /** Counts a use of a link: code that goes there so often is better in the region. */
-  private countUse(site: Site): void {
-    const { out } = this;
-    if (!this.plan.grows) return;
-    this.count(() => out.i32Const(0), site.offset);
-    this.open(UNLIKELY);
-    out.i32Const(0);
-    out.i32Const(site.offset);
-    out.storeSized(state.S_EXIT_SITE, 4);
-    this.exit(EXIT_SITE);
     this.close();
   }
 

@@ -1,14 +1,16 @@
 /**
  * The state of the guest in a region: general and vector registers and the lazy flags live in locals, loaded where the
- * region is entered and written back where it is left. Registers that the region does not use have no local.
+ * region is entered and written back where it is left, so far as need be (dataflow.ts). Registers that the region does not
+ * use have no local.
  */
 import * as op from '../ir/ops.ts';
 import type { Lifter } from '../lift/lifter.ts';
 import * as state from '../state.ts';
 import { TYPE_FLAGS, TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_RUN } from '../wasm/core-types.ts';
 import { IrEmitter, isStateRead, LocalPool } from '../wasm/emitter.ts';
-import type * as wasm from '../wasm/encoder.ts';
+import * as wasm from '../wasm/encoder.ts';
 import type { BasicBlock } from './control-flow.ts';
+import { type Gather, RegionDataflow, type RegisterSet, VECTOR_BITS } from './dataflow.ts';
 
 /** Functions of the core that regions import. */
 export const HELPER_STEP = 0;
@@ -37,22 +39,23 @@ export interface LiftedBlock {
 
 /** The parameter of regions: how many of them called each other. */
 export const DEPTH = 0;
-/** The locals that every region has. */
+/** The locals that every region has. CC_OP is negative while the lazy flags stand in the state only. */
 const CC_OP = 1;
 const CC_A = 2;
 const CC_B = 3;
 const CC_RES = 4;
 export const RIP = 5;
 export const BUDGET = 6;
+/** Result of a helper or of a region that was called. */
 export const CODE = 7;
 export const ENTRY = 8;
 export const ADDRESS = 9;
 /** The exit site at which the region is left, 0 for none. */
 export const SITE = 10;
-/** Where in its block a side exit is: AT_* fields. */
+/** How and where in its block the region is left: AT_* fields. */
 export const AT = 11;
-/** S_EPOCH as the region was entered. */
-export const EPOCH = 12;
+/** Address (low half) of the block that it is left from. */
+export const BASE = 12;
 const FIXED_LOCALS = [
   op.T_I32,
   op.T_I32,
@@ -68,13 +71,7 @@ const FIXED_LOCALS = [
   op.T_I32,
   op.T_I32,
 ];
-
-/** Registers as sets of bits. */
-interface Changes {
-  general: number;
-  vector: number;
-  flags: boolean;
-}
+const FLAGS_IN_STATE = -1;
 
 export abstract class RegionState extends IrEmitter {
   /** State reads not yet emitted, of the block at hand. */
@@ -84,129 +81,71 @@ export abstract class RegionState extends IrEmitter {
   /** The local of each register that the region uses. */
   private readonly gprLocal = new Uint32Array(16);
   private readonly xmmLocal = new Uint32Array(16);
-  private used = 0;
-  private xmmUsed = 0;
-  private written = 0;
-  private xmmWritten = 0;
-  /** What may differ from the state where each block ends. */
-  private readonly dirty = new Map<BasicBlock, Changes>();
+  protected readonly dataflow: RegionDataflow;
   /** The node being emitted: state reads before it see the state as it was. */
   protected position = 0;
 
   constructor(lifter: Lifter, out: wasm.Encoder) {
     super(lifter.ir, out, new LocalPool());
+    this.dataflow = new RegionDataflow(lifter.ir);
   }
 
   /** Makes the locals of a region. */
   protected declareLocals(order: BasicBlock[], lifted: LiftedBlock[]): void {
-    const { locals } = this;
+    const { locals, dataflow } = this;
+    dataflow.analyse(order, lifted);
     locals.clear();
     for (const type of FIXED_LOCALS) locals.add(type);
-    this.census(lifted);
-    this.spreadChanges(order);
     for (let n = 0; n < 16; n++) {
-      if (this.used & (1 << n)) this.gprLocal[n] = locals.add(op.T_I64);
-      if (this.xmmUsed & (1 << n)) this.xmmLocal[n] = locals.add(op.T_V128);
+      if (dataflow.used & (1 << n)) this.gprLocal[n] = locals.add(op.T_I64);
+      if (dataflow.used & (1 << (n + VECTOR_BITS))) this.xmmLocal[n] = locals.add(op.T_V128);
     }
   }
 
-  /** Which registers the region reads or writes. */
-  private census(lifted: LiftedBlock[]): void {
-    const { ir } = this;
-    this.used = 0;
-    this.xmmUsed = 0;
-    this.written = 0;
-    this.xmmWritten = 0;
-    this.dirty.clear();
-    for (const { block, starts, end } of lifted) {
-      const changes: Changes = { general: 0, vector: 0, flags: false };
-      this.dirty.set(block, changes);
-      for (let n = starts[0]; n < end; n++) {
-        const opcode = ir.op[n];
-        if (opcode === op.GPR_READ || opcode === op.GPR_WRITE) {
-          const bit = 1 << ((ir.imm[n] - state.S_GPR) >> 3);
-          this.used |= bit;
-          if (opcode === op.GPR_WRITE) changes.general |= bit;
-        } else if (opcode === op.XMM_READ || opcode === op.XMM_WRITE) {
-          const bit = 1 << ((ir.imm[n] - state.S_XMM) >> 4);
-          this.xmmUsed |= bit;
-          if (opcode === op.XMM_WRITE) changes.vector |= bit;
-        } else if (opcode === op.FLAGS_WRITE) changes.flags = true;
-      }
-      this.written |= changes.general;
-      this.xmmWritten |= changes.vector;
-    }
-  }
-
-  /** Has each block's changes hold what changed on any way to it. */
-  private spreadChanges(order: BasicBlock[]): void {
-    for (const block of order)
-      if (!this.dirty.has(block)) this.dirty.set(block, { general: 0, vector: 0, flags: false });
-    for (let changed = true; changed; ) {
-      changed = false;
-      for (const block of order) {
-        const changes = this.dirty.get(block)!;
-        for (const predecessor of block.predecessors) {
-          // A call that came back has written everything back.
-          if (predecessor.returns !== undefined && predecessor.successors.at(-1) === block) continue;
-          const { general, vector, flags } = this.dirty.get(predecessor)!;
-          if (((general & ~changes.general) | (vector & ~changes.vector)) === 0 && (changes.flags || !flags)) continue;
-          changes.general |= general;
-          changes.vector |= vector;
-          changes.flags ||= flags;
-          changed = true;
-        }
-      }
-    }
-  }
-
-  /** Loads registers, flags and budget from the state. */
-  protected load(): void {
+  /** Loads registers and budget from the state; the flags stay there until they are written. */
+  protected load(registers: RegisterSet): void {
     const { out } = this;
     for (let n = 0; n < 16; n++) {
-      if (this.used & (1 << n)) {
+      if (registers & (1 << n)) {
         out.loadField(state.gprOffset(n), 8);
         out.localSet(this.gprLocal[n]);
       }
-      if (this.xmmUsed & (1 << n)) {
+      if (registers & (1 << (n + VECTOR_BITS))) {
         out.loadField(state.S_XMM + n * 16, 16);
         out.localSet(this.xmmLocal[n]);
       }
     }
-    out.loadField(state.S_CC_OP, 4);
+    out.i32Const(FLAGS_IN_STATE);
     out.localSet(CC_OP);
-    out.loadField(state.S_CC_A, 8);
-    out.localSet(CC_A);
-    out.loadField(state.S_CC_B, 8);
-    out.localSet(CC_B);
-    out.loadField(state.S_CC_RES, 8);
-    out.localSet(CC_RES);
     out.loadField(state.S_BUDGET, 4);
     out.localSet(BUDGET);
   }
 
-  /** Writes everything back, or what may have changed where a block ends. */
-  protected spill(block?: BasicBlock): void {
-    const all: Changes = { general: this.written, vector: this.xmmWritten, flags: true };
-    const { general, vector, flags } = block === undefined ? all : this.dirty.get(block)!;
+  /** Writes back what may have changed; not RIP and the budget. */
+  protected spill({ registers, flags }: Gather): void {
     for (let n = 0; n < 16; n++) {
-      if (general & (1 << n)) this.storeLocal(state.gprOffset(n), this.gprLocal[n], 8);
-      if (vector & (1 << n)) this.storeLocal(state.S_XMM + n * 16, this.xmmLocal[n], 16);
+      if (registers & (1 << n)) this.storeLocal(state.gprOffset(n), this.gprLocal[n], 8);
+      if (registers & (1 << (n + VECTOR_BITS))) this.storeLocal(state.S_XMM + n * 16, this.xmmLocal[n], 16);
     }
     if (flags) this.spillFlags();
-    this.storeLocal(state.S_RIP, RIP, 8);
-    this.storeLocal(state.S_BUDGET, BUDGET, 4);
   }
 
-  /** Writes the lazy flags back. */
+  /** Writes the lazy flags back, if they are in the locals. */
   private spillFlags(): void {
+    const { out } = this;
+    out.localGet(CC_OP);
+    out.i32Const(0);
+    out.byte(op.I32_GE_S);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
     this.storeLocal(state.S_CC_OP, CC_OP, 4);
     this.storeLocal(state.S_CC_A, CC_A, 8);
     this.storeLocal(state.S_CC_B, CC_B, 8);
     this.storeLocal(state.S_CC_RES, CC_RES, 8);
+    out.byte(wasm.END);
   }
 
-  private storeLocal(offset: number, local: number, size: number): void {
+  protected storeLocal(offset: number, local: number, size: number): void {
     const { out } = this;
     out.i32Const(0);
     out.localGet(local);
@@ -278,10 +217,7 @@ export abstract class RegionState extends IrEmitter {
         out.localGet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
         break;
       case op.FIELD_READ:
-        if (imm === state.S_CC_A) out.localGet(CC_A);
-        else if (imm === state.S_CC_B) out.localGet(CC_B);
-        else if (imm === state.S_CC_RES) out.localGet(CC_RES);
-        else out.loadField(imm + (imm2 >> 8), imm2 & 0xff);
+        out.loadField(imm + (imm2 >> 8), imm2 & 0xff);
         break;
       case op.FLAGS_READ:
         this.callFlags();
@@ -392,9 +328,6 @@ export abstract class RegionState extends IrEmitter {
   }
 }
 
-function isFlagRead(ir: { op: Uint16Array; imm: Int32Array }): (n: number) => boolean {
-  return (n) =>
-    ir.op[n] === op.FLAGS_READ ||
-    ir.op[n] === op.FLAGS_CONDITION ||
-    (ir.op[n] === op.FIELD_READ && ir.imm[n] >= state.S_CC_A && ir.imm[n] <= state.S_CC_RES);
+function isFlagRead(ir: { op: Uint16Array }): (n: number) => boolean {
+  return (n) => ir.op[n] === op.FLAGS_READ || ir.op[n] === op.FLAGS_CONDITION;
 }

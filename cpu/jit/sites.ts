@@ -2,17 +2,24 @@
  * Exit sites: places where a region leaves although it could go on, had the translator known more. Each counts its exits
  * in the machine's memory until it is full (EXIT_SITE); what is done then is the compiler's matter (compiler.ts).
  */
-import { S_INDIRECT_SITES, S_SITES, S_SITES_END, SITE_COUNT, SITE_DEPTH, SITE_STRIDE, SITE_WAYS } from '../state.ts';
+import {
+  S_INDIRECT_SITES,
+  S_SITES,
+  S_SITES_END,
+  SITE_COUNT,
+  SITE_DEPTH,
+  SITE_RIP,
+  SITE_STRIDE,
+  SITE_WAYS,
+} from '../state.ts';
 import type { Region } from './compiler.ts';
 
 /** Leaves for code outside the region: the site is linked to the region that is there (links.ts). */
 export const SITE_LINK = 0;
 /** The same where the address varies: there are links for several. */
 export const SITE_INDIRECT_LINK = 1;
-/** Leaves an indirect jump for a target that was not known: the region is to be made anew with it. */
-export const SITE_JUMP = 2;
 /** Leaves for a memory access that is not simple: the region is to reach memory in another way. */
-export const SITE_SIDE = 3;
+export const SITE_SIDE = 2;
 
 export function isLink(site: Site): boolean {
   return site.kind <= SITE_INDIRECT_LINK;
@@ -66,8 +73,11 @@ export class ExitSites {
     return kind === SITE_INDIRECT_LINK ? this.indirect : this.direct;
   }
 
-  /** A site that is full after so many exits; undefined when there is no room for another. */
-  make(kind: number, patience: number, slot: number): Site | undefined {
+  /**
+   * A site that is full after so many exits; undefined when there is no room for another.
+   * @param ripLow where it leaves for, if that is known
+   */
+  make(kind: number, patience: number, slot: number, ripLow: number, ripHigh: number): Site | undefined {
     const arena = this.arena(kind);
     const ways = kind === SITE_INDIRECT_LINK ? SITE_WAYS : 1;
     const offset = arena.free.pop() ?? arena.next;
@@ -85,6 +95,8 @@ export class ExitSites {
     };
     this.byOffset.set(offset, site);
     for (let way = 0; way < ways; way++) this.i32[(pieceOf(site, way) + SITE_DEPTH) >> 2] = 0;
+    this.i32[(offset + SITE_RIP) >> 2] = ripLow;
+    this.i32[(offset + SITE_RIP + 4) >> 2] = ripHigh;
     this.await(site, patience);
     return site;
   }

@@ -34,18 +34,18 @@ import type { ExitSites, Site } from './sites.ts';
 import { structure } from './structure.ts';
 
 /**
- * How far regions reach when they are first made, and when they are made anew because they were often left: translating
- * is dear, so most code stays in small regions.
+ * How far regions reach when they are first made, and when they are made anew because much time is spent in them:
+ * translating is dear, so most code stays in small regions.
  */
-const REACHES: readonly Reach[] = [
+export const REACHES: readonly Reach[] = [
   { instructions: 300, depth: 2, closed: true, warm: 1 / 4 },
-  { instructions: 500, depth: 3, closed: true, warm: 1 / 16 },
-  { instructions: 800, depth: 4, closed: false, warm: 1 / 16 },
+  { instructions: 1000, depth: 3, closed: true, warm: 1 / 16 },
+  { instructions: 2000, depth: 4, closed: false, warm: 1 / 16 },
 ];
 /** More instructions than any region has: the last block may go beyond what was asked for. */
 export const MOST_INSTRUCTIONS = Math.max(...REACHES.map(({ instructions }) => instructions)) + MOST_IN_BLOCK;
 /** A region that was made anew so often stays as it is. */
-export const GENERATIONS = 4;
+export const GENERATIONS = REACHES.length - 1;
 const CODE_SIZE_64 = 8;
 const COPY_SIZE = 64;
 
@@ -62,6 +62,9 @@ export interface Start {
   readonly window: DirectWindow | undefined;
   /** Links of regions before it in the same module. */
   readonly slots: number;
+  /** See CodeSource. */
+  isForeign(low: number): boolean;
+  isEntry(low: number): boolean;
 }
 
 /** What is known of a region's code. */
@@ -90,7 +93,7 @@ export class RegionTranslator {
   private readonly mmu: Mmu;
   private readonly blocks: BlockCache;
   private readonly sites: ExitSites;
-  private readonly patience: number;
+  private readonly hasTailCalls: boolean;
   private readonly linkPatience: number;
   private readonly observer: CpuObserver | undefined;
   private readonly targets: JumpTargets;
@@ -102,21 +105,21 @@ export class RegionTranslator {
   private readonly insn = new Insn();
 
   /**
-   * @param patience exits of an indirect jump for unknown targets before the region is to be made anew
+   * @param hasTailCalls see LinkLimits
    * @param linkPatience exits of a site before it is linked
    */
   constructor(
     mmu: Mmu,
     blocks: BlockCache,
     sites: ExitSites,
-    patience: number,
+    hasTailCalls: boolean,
     linkPatience: number,
     observer: CpuObserver | undefined,
   ) {
     this.mmu = mmu;
     this.blocks = blocks;
     this.sites = sites;
-    this.patience = patience;
+    this.hasTailCalls = hasTailCalls;
     this.linkPatience = linkPatience;
     this.observer = observer;
     this.targets = new JumpTargets(mmu.i32);
@@ -135,10 +138,11 @@ export class RegionTranslator {
   }
 
   /** @returns undefined when nothing there can be translated */
-  translate({ ripLow, ripHigh, mode, generation, entries, window, slots }: Start): Translation | undefined {
+  translate(start: Start): Translation | undefined {
+    const { ripLow, ripHigh, mode, generation, entries, window, slots } = start;
     const pages = new Map<number, number>();
-    const reach = REACHES[Math.min(generation, REACHES.length - 1)];
-    const source = this.source(pages, ripHigh, mode, reach);
+    const reach = REACHES[generation];
+    const source = this.source(pages, start, reach);
     const canLift = (insn: Insn) => this.canLift(insn, mode);
     const flow = new ControlFlow(source, canLift, reach, this.callees, ripLow, ripHigh, entries);
     if (flow.entry === undefined) return undefined;
@@ -148,7 +152,7 @@ export class RegionTranslator {
       space: { directLow: window?.low ?? 0, directLength: window?.length ?? 0 },
       mode,
       grows: generation < GENERATIONS,
-      patience: this.patience,
+      hasTailCalls: this.hasTailCalls,
       linkPatience: this.linkPatience,
       sites: this.sites,
       targets: this.targets,
@@ -170,7 +174,8 @@ export class RegionTranslator {
   }
 
   /** Guest code by linear address; notes in `pages` which pages it came from. */
-  private source(pages: Map<number, number>, high: number, mode: number, reach: Reach): CodeSource {
+  private source(pages: Map<number, number>, start: Start, reach: Reach): CodeSource {
+    const { ripHigh: high, mode } = start;
     const copy = new Uint8Array(COPY_SIZE);
     const warm = Math.max(1, this.blocks.hotThreshold * reach.warm);
     const { u8 } = this.mmu;
@@ -190,22 +195,24 @@ export class RegionTranslator {
         const physical = addressHigh === high ? pageOf(page) : -1;
         if (physical < 0) return -1;
         const offset = low & (PAGE_SIZE - 1);
-        const start = RAM_BASE + physical * PAGE_SIZE + offset;
+        const at = RAM_BASE + physical * PAGE_SIZE + offset;
         source.bytes = u8;
         const left = PAGE_SIZE - offset;
-        if (left >= MAX_LENGTH) return start;
+        if (left >= MAX_LENGTH) return at;
         copy.fill(0);
-        copy.set(u8.subarray(start, start + left));
+        copy.set(u8.subarray(at, at + left));
         source.bytes = copy;
         if (decode(this.insn, copy, 0, CODE_SIZE_64, 8) <= left) return 0;
         // It reaches into the next page, which is to follow in RAM too, as regions know their code by ranges.
         if (pageOf((page + 1) & 0xfffff) !== physical + 1) return -1;
-        copy.set(u8.subarray(start, start + MAX_LENGTH));
+        copy.set(u8.subarray(at, at + MAX_LENGTH));
         return 0;
       },
       warm: (low: number, addressHigh: number) => this.blocks.executions(low, addressHigh, mode) >= warm,
       called: this.called,
       targets: (low: number) => this.targets.seen(low),
+      isForeign: start.isForeign,
+      isEntry: start.isEntry,
     };
     return source;
   }

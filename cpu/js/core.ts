@@ -38,6 +38,7 @@ class JsCore implements Core {
   /** Less than in WebAssembly: before they are optimised, functions keep every local on the stack. */
   readonly linkDepth = 16;
   readonly linkLocals = 2048;
+  readonly hasTailCalls = false;
 
   constructor(core: CoreFunction, size: number, imports: CoreImports) {
     setTranslationFlags(`--max-optimized-bytecode-size=${MAX_BYTECODE}`);

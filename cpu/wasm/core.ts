@@ -16,6 +16,7 @@ class WasmCore implements Core {
   private readonly imports: Record<string, unknown>;
   readonly linkDepth = 64;
   readonly linkLocals = 8192;
+  readonly hasTailCalls = true;
   private heedsHints = false;
 
   constructor(module: WebAssembly.Module, size: number, imports: CoreImports) {

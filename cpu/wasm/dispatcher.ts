@@ -3,7 +3,7 @@
  * and runs it.
  * Regions come back to it; handlers tail-call it when a block ends.
  */
-import { EXIT_INTERPRET, EXIT_MISS } from '../exits.ts';
+import { EXIT_AWAY, EXIT_INTERPRET, EXIT_MISS } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as record from '../record.ts';
 import * as state from '../state.ts';
@@ -82,14 +82,19 @@ function lookup(out: wasm.Encoder, atRip?: number): void {
   out.byte(wasm.IF);
   out.byte(wasm.VOID);
   out.i32Const(0);
+  out.i32Const(0);
+  out.storeSized(state.S_STALE, 4);
+  out.i32Const(0);
   out.localGet(CODE);
   out.byte(wasm.CALL_INDIRECT);
   out.u32(TYPE_REGION);
   out.u32(0);
   out.localTee(CODE);
+  out.i32Const(EXIT_INTERPRET);
+  out.byte(op.I32_EQ);
   out.localSet(SKIP_REGION);
   out.localGet(CODE);
-  out.i32Const(EXIT_INTERPRET);
+  out.i32Const(EXIT_AWAY);
   out.byte(op.I32_GT_U);
   out.byte(wasm.IF);
   out.byte(wasm.VOID);
