@@ -133,16 +133,6 @@ export class BlockCache {
     this.i32[(head + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
   }
 
-  /** Lets the block with head `op` run `executions` times more before it counts as hot. */
-  giveTime(op: number, executions: number): void {
-    this.i32[(op + r.HEAD_COUNTER) >> 2] = executions;
-    this.i32[(op + r.HEAD_GIVEN_TIME) >> 2] = executions;
-  }
-
-  wasGivenTime(op: number): boolean {
-    return this.i32[(op + r.HEAD_GIVEN_TIME) >> 2] !== 0;
-  }
-
   /** A record with which a region has an instruction executed by its helper. */
   singleStep(insn: Insn, nextLow: number, nextHigh: number): number {
     const record = this.i32[S_OPS_NEXT >> 2];

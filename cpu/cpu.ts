@@ -95,10 +95,13 @@ export interface CpuOptions extends CompilerOptions {
 }
 
 /** Executions after which translating a block pays (bench/RESULTS.md). */
-export const HOT_THRESHOLD = 2000;
-/** While the translator itself is still cold, blocks must be much hotter: for so many ms, and by so much. */
-export const WARM_UP_MS = 400;
-const WARM_UP_THRESHOLD = 40_000;
+export const HOT_THRESHOLD = 400;
+/**
+ * While a guest boots, most code runs for a while and never again, and the translator itself is still cold: for so many ms
+ * blocks must be hotter, and by so much.
+ */
+export const WARM_UP_MS = 150;
+const WARM_UP_THRESHOLD = 20_000;
 
 /** Why `run` returned. */
 export const STOP_BUDGET = 0;
@@ -450,14 +453,10 @@ export class Cpu {
     const { i32 } = this;
     const low = i32[S_RIP >> 2];
     const high = i32[(S_RIP + 4) >> 2];
-    if (performance.now() < this.warmUntil) {
-      const op = this.blocks.lookup(low, high, i32[S_MODE >> 2]);
-      if (!this.blocks.wasGivenTime(op)) {
-        this.blocks.giveTime(op, WARM_UP_THRESHOLD);
-        return;
-      }
-    }
-    if (this.regions!.request(low, high, i32[S_MODE >> 2])) this.regions!.compile();
+    const mode = i32[S_MODE >> 2];
+    if (performance.now() < this.warmUntil && this.blocks.executions(low, high, mode) < WARM_UP_THRESHOLD)
+      this.blocks.restartCounter(low, high, mode);
+    else if (this.regions!.request(low, high, mode)) this.regions!.compile();
   }
 
   // --- register access by TypeScript ----------------------------------------------------------------------------------

@@ -253,3 +253,7 @@ export const CC_ADD = 2;
 export const CC_SUB = 3;
 /** ZF SF PF from RES; CF = OF = AF = 0. */
 export const CC_LOGIC = 4;
+/** RES = A + 1; CF is bit 0 of B. */
+export const CC_INC = 5;
+/** RES = A - 1; CF is bit 0 of B. */
+export const CC_DEC = 6;

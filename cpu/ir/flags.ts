@@ -5,7 +5,7 @@
  */
 
 import { FLAG_A, FLAG_C, FLAG_O, FLAG_P, FLAG_S, FLAG_Z } from '../isa/table.ts';
-import { CC_ADD, CC_EXPLICIT, CC_LOGIC, CC_RESULT, CC_SUB } from '../state.ts';
+import { CC_ADD, CC_DEC, CC_EXPLICIT, CC_INC, CC_LOGIC, CC_RESULT, CC_SUB } from '../state.ts';
 import type { IrBuffer } from './builder.ts';
 import * as op from './ops.ts';
 
@@ -182,7 +182,8 @@ function compareNarrow(ir: IrBuffer, i64op: number, a: number, b: number): numbe
 
 /** i32 0/1: flag number `i` (order of EACH) of lazy flags of a known kind with operands a, b, result (i64 nodes). */
 export function flagOf(ir: IrBuffer, kind: number, a: number, b: number, result: number, i: number): number {
-  if (kind === CC_EXPLICIT || (kind === CC_RESULT && (i === C || i === A || i === O)))
+  const step = kind === CC_INC || kind === CC_DEC;
+  if (kind === CC_EXPLICIT || (kind === CC_RESULT && (i === C || i === A || i === O)) || (step && i === C))
     return pickBit(ir, ir.op1(op.I32_WRAP_I64, b), i);
   switch (i) {
     case Z:
@@ -200,11 +201,16 @@ export function flagOf(ir: IrBuffer, kind: number, a: number, b: number, result:
       return ir.i32(0);
     case A: {
       if (kind === CC_LOGIC) return ir.i32(0);
-      const x = ir.op1(op.I32_WRAP_I64, ir.op2(op.I64_XOR, ir.op2(op.I64_XOR, a, b), result));
+      const x = ir.op1(op.I32_WRAP_I64, ir.op2(op.I64_XOR, ir.op2(op.I64_XOR, a, step ? ir.i64(1) : b), result));
       return ir.op2(op.I32_AND, ir.op2(op.I32_SHR_U, x, ir.i32(4)), ir.i32(1));
     }
     default: {
       if (kind === CC_LOGIC) return ir.i32(0);
+      if (step) {
+        // The sign changes the one way that a step without overflow cannot change it.
+        const [was, is] = kind === CC_INC ? [result, a] : [a, result];
+        return ir.op2(op.I64_LT_S, ir.op2(op.I64_AND, was, ir.op2(op.I64_XOR, is, ir.i64(-1))), ir.i64(0));
+      }
       // Overflow: the operands' signs say what the result's sign must be.
       const ar = ir.op2(op.I64_XOR, a, result);
       const other = kind === CC_ADD ? ir.op2(op.I64_XOR, b, result) : ir.op2(op.I64_XOR, a, b);

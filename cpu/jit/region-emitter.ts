@@ -208,7 +208,8 @@ export class RegionEmitter extends RegionFlow {
         this.bulk(n);
         break;
       case op.SLOW_IF:
-        this.value(ir.a[n]);
+        if (this.returnsInside(block)) this.expectReturn(block, n);
+        else this.value(ir.a[n]);
         this.sideExitIf(FOR_SPEED);
         break;
       case op.JUMP:
@@ -242,21 +243,36 @@ export class RegionEmitter extends RegionFlow {
       else this.callOut(block, block.callee);
       return;
     }
+    if (this.returnsInside(block)) {
+      this.release(ir.a[n]);
+      this.commitFlags();
+      this.go(block, 0);
+      return;
+    }
     this.value(ir.a[n]);
     out.localSet(RIP);
     this.commitFlags();
-    if (block.end === END_RETURN && block.successors[0] !== undefined) {
-      out.localGet(RIP);
-      out.i64Const(block.targets[0], block.targets[1]);
-      out.byte(op.I64_NE);
-      this.open(UNLIKELY);
-      this.leaveForRip(EXIT_STOP);
-      this.close();
-      this.edge(block, block.successors[0]);
-    } else if (block.end === END_INDIRECT || block.end === END_CALL) this.indirect(block);
+    if (block.end === END_INDIRECT || block.end === END_CALL) this.indirect(block);
     else if (this.changesMode) this.leaveForRip(EXIT_AWAY);
     else if (ir.imm[n] === op.HINT_RETURN) this.return(block);
     else this.leaveForRip(EXIT_STOP);
+  }
+
+  /** Is the instruction at hand the return of a function that the region followed? */
+  private returnsInside(block: BasicBlock): boolean {
+    return block.end === END_RETURN && block.successors[0] !== undefined && this.remaining === 1;
+  }
+
+  /** i32 on the stack: does a return lead elsewhere than expected? Asked in place of whether the address is canonical. */
+  private expectReturn(block: BasicBlock, n: number): void {
+    const { ir, out } = this;
+    const condition = ir.a[n];
+    const target = ir.b[condition];
+    this.uses[target]++;
+    this.release(condition);
+    this.value(target);
+    out.i64Const(block.targets[0], block.targets[1]);
+    out.byte(op.I64_NE);
   }
 
   /** Leaves for RIP by a return of the guest: straight to whoever called the region, which may go on there. */

@@ -3,7 +3,7 @@
  * a better region would not make (sites.ts). What may have changed is written back where exits come together (dataflow.ts);
  * at the region's end the rest is made of the notes.
  */
-import { EXIT_INTERPRET, EXIT_SITE, EXIT_STOP } from '../exits.ts';
+import { EXIT_INTERPRET, EXIT_SITE } from '../exits.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
 import { TYPE_REGION } from '../wasm/core-types.ts';
@@ -105,17 +105,13 @@ export abstract class RegionExits extends RegionMemory {
     this.goOut();
   }
 
-  /** Leaves at a site for RIP. */
-  protected leaveForRipAt(site: Site): void {
-    this.out.i32Const(AT_COMPUTED);
-    this.out.localSet(AT);
-    this.leaveAt(site);
-  }
-
-  /** Leaves for the address that a site knows; that of a link if RIP's local is not set. */
-  protected leaveAt(site: Site): void {
+  /** Leaves at a site for RIP, or for the address that the site knows. */
+  protected leaveAt(site: Site, isComputed: boolean): void {
     this.out.i32Const(site.offset);
     this.out.localSet(SITE);
+    // Else what it was before would have to be kept all the way here.
+    this.out.i32Const(isComputed ? AT_COMPUTED : 0);
+    this.out.localSet(AT);
     this.goOut();
   }
 
@@ -179,9 +175,6 @@ export abstract class RegionExits extends RegionMemory {
     out.localGet(SITE);
     out.loadSized(state.SITE_RIP, 8);
     out.localSet(RIP);
-    // How to leave is not in AT, which may be of an instruction before.
-    out.i32Const(EXIT_STOP << AT_CODE_SHIFT);
-    out.localSet(AT);
     out.localGet(DEPTH);
     out.localGet(SITE);
     out.loadSized(state.SITE_DEPTH, 1);

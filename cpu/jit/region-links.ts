@@ -19,7 +19,7 @@ export abstract class RegionLinks extends RegionExits {
   protected leaveFor(target: readonly number[]): void {
     const site = this.makeSite(SITE_LINK, this.plan.linkPatience, target);
     if (site !== undefined) {
-      this.leaveAt(site);
+      this.leaveAt(site, false);
       return;
     }
     this.setRip(target[0], target[1]);
@@ -93,8 +93,7 @@ export abstract class RegionLinks extends RegionExits {
       this.edge(block, successor);
     }
     this.close();
-    if (indirect) this.leaveForRipAt(site);
-    else this.leaveAt(site);
+    this.leaveAt(site, indirect);
   }
 
   /** With the code on the stack that a linked region came back with: returns it unless the guest is where it was called from. */

@@ -119,26 +119,22 @@ export abstract class RegionMemory extends RegionState {
     this.sideExitIf(FOR_MEMORY);
   }
 
-  /** Side-exits if a page that a group stores to has code; a group lies in two pages at most. */
+  /**
+   * Side-exits if a page that a group stores to has code; a group lies in two pages at most. So as to look once, that is
+   * also done if just the page behind it has code.
+   */
   private checkPages(group: AddressGroup, offset: number): void {
     const { out } = this;
     group.checkedForStores = true;
-    const page = (at: number) => {
-      out.localGet(ADDRESS);
-      out.byte(op.I32_WRAP_I64);
-      if (at !== offset) {
-        out.i32Const(at - offset);
-        out.byte(op.I32_ADD);
-      }
-      out.i32Const(12);
-      out.byte(op.I32_SHR_U);
-      out.loadSized(state.S_PAGE_FLAGS, 1);
-    };
-    page(group.leastStored);
-    if (group.endStored - group.leastStored > 1) {
-      page(group.endStored - 1);
-      out.byte(op.I32_OR);
+    out.localGet(ADDRESS);
+    out.byte(op.I32_WRAP_I64);
+    if (group.leastStored !== offset) {
+      out.i32Const(group.leastStored - offset);
+      out.byte(op.I32_ADD);
     }
+    out.i32Const(12);
+    out.byte(op.I32_SHR_U);
+    out.loadSized(state.S_PAGE_FLAGS, group.endStored - group.leastStored > 1 ? 2 : 1);
     this.sideExitIf(FOR_MEMORY);
   }
 

@@ -4,6 +4,7 @@
  * use have no local.
  */
 import * as op from '../ir/ops.ts';
+import { FLAG_C } from '../isa/table.ts';
 import type { Lifter } from '../lift/lifter.ts';
 import * as state from '../state.ts';
 import { TYPE_FLAGS, TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_RUN } from '../wasm/core-types.ts';
@@ -220,9 +221,12 @@ export abstract class RegionState extends IrEmitter {
         out.loadField(imm + (imm2 >> 8), imm2 & 0xff);
         break;
       case op.FLAGS_READ:
-        this.callFlags();
-        out.i32Const(imm);
-        out.byte(op.I32_AND);
+        if (imm === FLAG_C) this.carry();
+        else {
+          this.callFlags();
+          out.i32Const(imm);
+          out.byte(op.I32_AND);
+        }
         break;
       case op.FLAGS_CONDITION:
         this.conditionOfLocals(imm);
@@ -238,9 +242,80 @@ export abstract class RegionState extends IrEmitter {
     this.out.call(HELPER_FLAGS);
   }
 
+  /** Has the flags in the locals whatever was done before. */
+  private fetchFlags(): void {
+    const { out } = this;
+    out.localGet(CC_OP);
+    out.i32Const(0);
+    out.byte(op.I32_LT_S);
+    out.byte(wasm.IF);
+    out.byte(wasm.VOID);
+    out.loadField(state.S_CC_OP, 4);
+    out.localSet(CC_OP);
+    out.loadField(state.S_CC_A, 8);
+    out.localSet(CC_A);
+    out.loadField(state.S_CC_B, 8);
+    out.localSet(CC_B);
+    out.loadField(state.S_CC_RES, 8);
+    out.localSet(CC_RES);
+    out.byte(wasm.END);
+  }
+
+  /** i32 0/1 on the stack: CF of flags of unknown kind. INC and DEC keep it, so loops ask for it all the time. */
+  private carry(): void {
+    const { out } = this;
+    this.fetchFlags();
+    const isKind = (kind: number) => {
+      out.localGet(CC_OP);
+      out.i32Const(kind);
+      out.byte(op.I32_EQ);
+    };
+    out.localGet(CC_A);
+    out.localGet(CC_B);
+    out.byte(op.I64_LT_U);
+    out.localGet(CC_RES);
+    out.localGet(CC_A);
+    out.byte(op.I64_LT_U);
+    out.localGet(CC_B);
+    out.byte(op.I32_WRAP_I64);
+    out.i32Const(1);
+    out.byte(op.I32_AND);
+    isKind(state.CC_LOGIC);
+    out.byte(op.I32_EQZ);
+    out.byte(op.I32_AND);
+    isKind(state.CC_ADD);
+    out.byte(wasm.SELECT_OP);
+    isKind(state.CC_SUB);
+    out.byte(wasm.SELECT_OP);
+  }
+
+  /** i32 0/1 on the stack: ZF of flags of unknown kind. */
+  private zero(): void {
+    const { out } = this;
+    this.fetchFlags();
+    out.localGet(CC_B);
+    out.byte(op.I32_WRAP_I64);
+    out.i32Const(6);
+    out.byte(op.I32_SHR_U);
+    out.i32Const(1);
+    out.byte(op.I32_AND);
+    out.localGet(CC_RES);
+    out.byte(op.I64_EQZ);
+    out.localGet(CC_OP);
+    out.i32Const(state.CC_EXPLICIT);
+    out.byte(op.I32_EQ);
+    out.byte(wasm.SELECT_OP);
+  }
+
   /** i32 0/1 on the stack: condition `cc` of flags of unknown kind. */
   private conditionOfLocals(cc: number): void {
     const { out } = this;
+    if (cc >> 1 === 1 || cc >> 1 === 2) {
+      if (cc >> 1 === 1) this.carry();
+      else this.zero();
+      if (cc & 1) out.byte(op.I32_EQZ);
+      return;
+    }
     const local = this.locals.take(op.T_I32);
     this.callFlags();
     out.localSet(local);

@@ -2,17 +2,30 @@
 
 import * as op from '../ir/ops.ts';
 import { FLAG_A, FLAG_C, FLAG_O } from '../isa/table.ts';
+import { CC_DEC, CC_INC } from '../state.ts';
 import { type Lifter, RAX } from './lifter.ts';
 
 /** dst = dst op src. */
 function binary(l: Lifter, i32op: number, flags: (l: Lifter, bytes: number, a: number, b: number, r: number) => void) {
   const bytes = l.bytes(0);
+  if (isIdiom(l, i32op)) {
+    const result = i32op === op.I32_XOR || i32op === op.I32_SUB ? l.constant(bytes, 0) : l.get(0);
+    l.set(0, result);
+    l.flagsLogic(bytes, result);
+    return;
+  }
   const a = l.get(0, true);
   const b = l.get(1);
   const result = l.cut(bytes, l.arith(i32op, bytes, a, b));
   l.set(0, result);
   flags(l, bytes, a, b, result);
 }
+
+/** Do XOR, SUB, AND or OR combine a register with itself? The result is zero or that register, with flags as of logic. */
+function isIdiom(l: Lifter, i32op: number): boolean {
+  return i32op !== op.I32_ADD && l.isSameRegister();
+}
+
 const flagsAdd = (l: Lifter, bytes: number, a: number, b: number, r: number) => l.flagsAdd(bytes, a, b, r);
 const flagsSub = (l: Lifter, bytes: number, a: number, b: number, r: number) => l.flagsSub(bytes, a, b, r);
 const flagsLogic = (l: Lifter, bytes: number, _a: number, _b: number, r: number) => l.flagsLogic(bytes, r);
@@ -68,18 +81,10 @@ function step(l: Lifter, by: 1 | -1): void {
   const { ir } = l;
   const bytes = l.bytes(0);
   const a = l.get(0, true);
-  const one = l.constant(bytes, 1);
-  const result = l.cut(bytes, l.arith(by === 1 ? op.I32_ADD : op.I32_SUB, bytes, a, one));
-  const carry = l.flags.read(FLAG_C);
+  const result = l.cut(bytes, l.arith(by === 1 ? op.I32_ADD : op.I32_SUB, bytes, a, l.constant(bytes, 1)));
+  const carry = ir.op1(op.I64_EXTEND_I32_U, l.flags.read(FLAG_C));
   l.set(0, result);
-  // Overflow just when the result is the smallest (INC) or the largest (DEC) value.
-  const edge =
-    by === 1
-      ? l.arith(op.I32_AND, bytes, result, l.arith(op.I32_XOR, bytes, a, l.constant(bytes, -1)))
-      : l.arith(op.I32_AND, bytes, a, l.arith(op.I32_XOR, bytes, result, l.constant(bytes, -1)));
-  const of = signBit(l, bytes, edge);
-  const bits = ir.op2(op.I32_OR, ir.op2(op.I32_OR, carry, atFlag(l, of, FLAG_O)), auxiliary(l, bytes, a, one, result));
-  l.flagsResult(bytes, result, bits);
+  l.flags.write(by === 1 ? CC_INC : CC_DEC, l.signExtend(bytes, a), carry, l.signExtend(bytes, result));
 }
 
 function compare(l: Lifter): void {
@@ -173,7 +178,8 @@ export const alu: Record<string, (l: Lifter) => void> = {
   CMP: compare,
   TEST: (l) => {
     const bytes = l.bytes(0);
-    l.flagsLogic(bytes, l.arith(op.I32_AND, bytes, l.get(0), l.get(1)));
+    const a = l.get(0);
+    l.flagsLogic(bytes, l.isSameRegister() ? a : l.arith(op.I32_AND, bytes, a, l.get(1)));
   },
   INC: (l) => step(l, 1),
   DEC: (l) => step(l, -1),

@@ -137,6 +137,13 @@ export class Lifter {
     return mode === 'M' || mode === 'O' || ((mode === 'E' || mode === 'W' || mode === 'Q') && this.insn.mod !== 3);
   }
 
+  /** Are the first two operands known to be the same register? */
+  isSameRegister(): boolean {
+    const [{ mode: first }, { mode: second }] = this.row.operands;
+    if (this.dynamic || !'EG'.includes(first) || !'EG'.includes(second)) return false;
+    return !this.isMemory(0) && !this.isMemory(1) && this.slot(0) === this.slot(1);
+  }
+
   /** Value of operand `k`: i32 (zero-extended) up to 4 bytes, i64 for 8. `forWrite`: it will also be stored. */
   get(k: number, forWrite = false): number {
     const bytes = this.bytes(k);

@@ -47,7 +47,15 @@ class FieldEmitter extends IrEmitter {
   protected root(): void {}
 }
 
-const KINDS = [state.CC_EXPLICIT, state.CC_RESULT, state.CC_ADD, state.CC_SUB, state.CC_LOGIC];
+const KINDS = [
+  state.CC_EXPLICIT,
+  state.CC_RESULT,
+  state.CC_ADD,
+  state.CC_SUB,
+  state.CC_LOGIC,
+  state.CC_INC,
+  state.CC_DEC,
+];
 
 /** A function of no parameters that computes `build(kind, a, b, result)` for the kind of the lazy flags in the state. */
 function byKind(
