@@ -27,6 +27,8 @@ export const S_TLB_USER_USED = 0x74;
 export const S_TLB_LARGE = 0xa0;
 export const TLB_LARGE_BITS = 256;
 
+/** i32: set when code that was compiled ahead of time left for TypeScript (aot/compile.ts). */
+export const S_LEFT = 0x90;
 /** i32: regions or mappings were invalidated; a region that called out leaves. */
 export const S_STALE = 0x94;
 /** i32: counts such events; a region that another one came back to sees by it whether it may go on. */

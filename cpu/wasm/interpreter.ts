@@ -249,6 +249,8 @@ function frontEnd(sources: string, firstFunction: number) {
     dataEnd: state.S_TABLES_END,
     imports: { 'BlockCache.regionAt': IMPORT_REGION_AT },
     outside: ['RecordWriter.segmentChecks'],
+    leaves: [],
+    leftAt: state.S_LEFT,
   });
   compiler.root(join(sources, 'blocks.ts'), 'BlockCache', 'atRip');
   const mmu = join(sources, 'mmu', 'mmu.ts');
