@@ -3,7 +3,17 @@
 import * as op from '../ir/ops.ts';
 import * as wasm from '../wasm/encoder.ts';
 import type { AotCompiler } from './compile.ts';
-import { hasResult, type Kind, type Module, type Node, NUMBER, neverReturns, SETTER, type Shape } from './program.ts';
+import {
+  hasResult,
+  type Kind,
+  type Module,
+  type Node,
+  NUMBER,
+  neverReturns,
+  onlyReturns,
+  SETTER,
+  type Shape,
+} from './program.ts';
 
 /** Opcodes of the operators; comparisons as [signed, unsigned]. */
 const BINARY: Record<string, number> = {
@@ -279,7 +289,8 @@ export abstract class ExpressionCompiler {
       const local = this.find(node.name);
       if (local !== undefined && local.index >= 0) return { is: 'local', index: local.index };
       const binding = this.module.find(node.name);
-      if (local === undefined && binding?.is === 'variable')
+      // What a constant starts with would be lost.
+      if (local === undefined && binding?.is === 'variable' && !binding.constant)
         return { is: 'global', index: this.compiler.global(`${binding.module.path}:${binding.name}`) };
     } else if (node.type === 'MemberExpression') {
       if (node.computed) return { is: 'memory', node };
@@ -570,7 +581,7 @@ function inlineBody(node: Node): Node | undefined {
   const { body } = node.body;
   if (body.length !== 1) return undefined;
   const [only] = body;
-  if (hasResult(node)) return only.type === 'ReturnStatement' ? only.argument : undefined;
+  if (hasResult(node)) return onlyReturns(node);
   return only.type === 'ExpressionStatement' || (only.type === 'IfStatement' && !returns(only)) ? only : undefined;
 }
 

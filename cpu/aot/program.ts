@@ -184,10 +184,30 @@ export class Program {
         const b = a === undefined ? undefined : this.evaluate(node.right, module, local);
         return a === undefined || b === undefined ? undefined : calculate(node.operator, a, b);
       }
+      case 'CallExpression':
+        return this.evaluateCall(node, module, local);
       default:
         return undefined;
     }
   }
+
+  /** A call of a function that only returns an expression, with constants. */
+  private evaluateCall({ callee, arguments: given }: Node, module: Module, local: LocalNames): number | undefined {
+    const binding = callee.type === 'Identifier' ? module.find(callee.name) : undefined;
+    if (binding?.is !== 'function') return undefined;
+    const body = onlyReturns(binding.node);
+    const { params } = binding.node;
+    const values = given.map((argument: Node) => this.evaluate(argument, module, local));
+    if (body === undefined || values.length !== params.length || values.includes(undefined)) return undefined;
+    const names = new Map<string, number>(params.map(({ name }: Node, i: number) => [name, values[i]]));
+    return this.evaluate(body, binding.module, (name) => (names.has(name) ? { constant: names.get(name) } : undefined));
+  }
+}
+
+/** The expression that is all a function returns, undefined when it does more. */
+export function onlyReturns(node: Node): Node | undefined {
+  const [only, ...others] = node.body.body;
+  return others.length === 0 && only?.type === 'ReturnStatement' ? only.argument : undefined;
 }
 
 function calculate(operator: string, a: number, b: number): number | undefined {
