@@ -251,14 +251,26 @@ export class Cpu {
    * @returns whether code is now mapped or to be translated in another way, so that what runs must be looked up anew
    */
   remapped(): boolean {
-    this.mmu.flush();
+    const { mmu } = this;
+    mmu.flush();
+    return mmu.spaces.stays() && mmu.codeIsMapped() ? false : this.codeRemapped();
+  }
+
+  /** TypeScript only. */
+  private codeRemapped(): boolean {
     const windowMoved = this.regions?.remapped() ?? false;
     return this.forgetCodeIf(!this.mmu.codeIsMapped() || windowMoved);
   }
 
   /** The guest has the translation of one page forgotten (INVLPG). @returns as `remapped` */
   pageRemapped(low: number, high: number): boolean {
-    this.mmu.flushPage(low, high);
+    const { mmu } = this;
+    mmu.flushPage(low, high);
+    return mmu.spaces.isUnchanged && !mmu.code.has(low, high) ? false : this.codePageRemapped(low, high);
+  }
+
+  /** TypeScript only. */
+  private codePageRemapped(low: number, high: number): boolean {
     const windowMoved = this.regions?.pageRemapped() ?? false;
     return this.forgetCodeIf(this.mmu.code.has(low, high) || windowMoved);
   }

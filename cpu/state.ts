@@ -176,6 +176,12 @@ export const S_CODE_BASE = 0x964;
 /** Bytes that the CPU reads by itself where they cannot be reached in place: 64. */
 export const S_SYSTEM_COPY = 0x980;
 
+/** Address spaces whose direct window is known (mmu/spaces.ts); i32: the active one, plus one; number of the window in use. */
+export const S_SPACES = 0xa00;
+export const MOST_SPACES = 8;
+export const S_ACTIVE_SPACE = 0xb00;
+export const S_WINDOW_USED = 0xb04;
+
 /** An instruction that reaches into the next page, on its way to the decoder: 64 bytes. */
 export const S_CODE_COPY = 0x900;
 

@@ -6,7 +6,7 @@
  * sums that wrap must be cut (`| 0`) before they are compared. Every class has one instance, whose name is left out of
  * calls; Uint8Array, Uint16Array and Int32Array are the machine's memory, their indices below 2^32; opcode columns are
  * constant tables. Fields of objects and module variables become globals: they hold values only within one call from
- * outside, what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
+ * outside (and are set by compiled code before), what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
  *
  * What TypeScript alone can do is left to it by *leaving*: a call of a function that never returns (one that throws), or of
  * one named in `leaves`, ends all calls up to the one from outside, whose result then means nothing; a word at `leftAt` in the
@@ -48,6 +48,8 @@ export class AotCompiler {
   readonly options: AotOptions;
   private readonly wanted = new Map<Node, Wanted>();
   private readonly globals = new Map<string, number>();
+  /** Those of them that are set somewhere. */
+  private readonly set = new Set<string>();
   private readonly tables = new Map<string, { offset: number; values: Column }>();
   private dataNext: number;
   /** Functions that may leave; undefined until all have been seen. */
@@ -94,7 +96,8 @@ export class AotCompiler {
   }
 
   /** Index of the global variable that holds a field or a module's variable. */
-  global(name: string): number {
+  global(name: string, isSet: boolean): number {
+    if (isSet) this.set.add(name);
     let index = this.globals.get(name);
     if (index === undefined) this.globals.set(name, (index = this.globals.size));
     return index;
@@ -128,6 +131,8 @@ export class AotCompiler {
       for (const [caller, called] of calls) if ([...called].some((index) => leaving.has(index))) leaving.add(caller);
     }
     this.leaving = leaving;
+    for (const name of this.globals.keys())
+      if (!this.set.has(name)) throw new Error(`${name} is only set by TypeScript`);
     return [...this.wanted.values()].map((wanted) => {
       const compiler = new FunctionCompiler(this, wanted);
       const body = compiler.compile();

@@ -62,7 +62,7 @@ const I32 = 0x7f;
 /** Where a number is kept; a setter has one only by its getter. */
 type Place =
   | { is: 'local'; index: number }
-  | { is: 'global'; index: number }
+  | { is: 'global'; name: string }
   | { is: 'memory'; node: Node }
   | { is: 'setter'; callee: Callee };
 
@@ -291,7 +291,7 @@ export abstract class ExpressionCompiler {
       const binding = this.module.find(node.name);
       // What a constant starts with would be lost.
       if (local === undefined && binding?.is === 'variable' && !binding.constant)
-        return { is: 'global', index: this.compiler.global(`${binding.module.path}:${binding.name}`) };
+        return { is: 'global', name: `${binding.module.path}:${binding.name}` };
     } else if (node.type === 'MemberExpression') {
       if (node.computed) return { is: 'memory', node };
       const object = this.kindOf(node.object);
@@ -301,7 +301,7 @@ export abstract class ExpressionCompiler {
           return { is: 'setter', callee: { node: setter.value, module: object.of.module, owner: object.of } };
         const type = this.member(node, object.of).type;
         if (type === 'PropertyDefinition' || type === 'Property')
-          return { is: 'global', index: this.compiler.global(`${object.of.name}.${node.property.name}`) };
+          return { is: 'global', name: `${object.of.name}.${node.property.name}` };
       }
     }
     return this.refuse(node);
@@ -313,13 +313,13 @@ export abstract class ExpressionCompiler {
     else if (place.is === 'setter') this.refuse(place.callee.node);
     else {
       out.byte(place.is === 'local' ? wasm.LOCAL_GET : GLOBAL_GET);
-      out.u32(place.index);
+      out.u32(place.is === 'local' ? place.index : this.compiler.global(place.name, false));
     }
   }
 
   private set(place: Place & { is: 'local' | 'global' }): void {
     this.out.byte(place.is === 'local' ? wasm.LOCAL_SET : GLOBAL_SET);
-    this.out.u32(place.index);
+    this.out.u32(place.is === 'local' ? place.index : this.compiler.global(place.name, true));
   }
 
   private assign(node: Node, wanted: boolean): void {

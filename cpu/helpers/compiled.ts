@@ -14,8 +14,10 @@ import { S_COMPILED_CALLS, S_COMPILED_EXCEPTIONS, S_MODE, S_OBSERVED, S_RIP } fr
 import { setCr2 } from '../system/delivery.ts';
 import { SOURCE_EXTERNAL, SOURCE_SOFTWARE } from '../system/gate.ts';
 import { deliverLong } from '../system/gate-long.ts';
+import { invalidatePage, loadCr3, moveFromControl } from './control.ts';
 import { longReturn } from './iret.ts';
 import { high, immediate, isMemory, low, nextRip, operandSize, readRegister, rmOffset } from './operands.ts';
+import { swapGs } from './segment.ts';
 
 const KIND_UNDEFINED = 1;
 const KIND_INT = 2;
@@ -23,6 +25,10 @@ const KIND_INT3 = 3;
 const KIND_IRET = 4;
 const KIND_DIVIDE = 5;
 const KIND_DIVIDE_BYTE = 6;
+const KIND_INVLPG = 7;
+const KIND_FROM_CR = 8;
+const KIND_TO_CR = 9;
+const KIND_SWAPGS = 10;
 
 const KINDS: Record<string, number> = {
   UD: KIND_UNDEFINED,
@@ -30,6 +36,10 @@ const KINDS: Record<string, number> = {
   INT: KIND_INT,
   INT3: KIND_INT3,
   IRET: KIND_IRET,
+  INVLPG: KIND_INVLPG,
+  MOV_FROM_CR: KIND_FROM_CR,
+  MOV_TO_CR: KIND_TO_CR,
+  SWAPGS: KIND_SWAPGS,
 };
 
 const kindOf = byteColumn('compiled.kind', ({ mnemonic, operands }) => {
@@ -67,6 +77,14 @@ function execute(cpu: Cpu, op: number, kind: number): number {
       return dividesByZero(cpu, op, operandSize(cpu, op)) ? exception(cpu, VECTOR_DE, NO_ERROR_CODE) : CANNOT;
     case KIND_DIVIDE_BYTE:
       return dividesByZero(cpu, op, 1) ? exception(cpu, VECTOR_DE, NO_ERROR_CODE) : CANNOT;
+    case KIND_INVLPG:
+      return invalidatePage(cpu, op);
+    case KIND_FROM_CR:
+      return moveFromControl(cpu, op);
+    case KIND_TO_CR:
+      return loadCr3(cpu, op);
+    case KIND_SWAPGS:
+      return swapGs(cpu);
     default:
       return CANNOT;
   }

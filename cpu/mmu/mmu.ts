@@ -33,8 +33,9 @@ import {
   TLB_WRITE,
 } from '../state.ts';
 import { BREAK_ON_READ, BREAK_ON_WRITE, breakpointsAt } from '../system/debug.ts';
-import { CodePages } from './code-pages.ts';
+import { CodePages, NO_PAGE } from './code-pages.ts';
 import { NotedFault } from './noted-fault.ts';
+import { AddressSpaces } from './spaces.ts';
 import {
   ACCESS_FETCH,
   ACCESS_IMPLICIT,
@@ -82,6 +83,7 @@ export class Mmu {
   hits = 0;
   /** Where code was fetched from. */
   readonly code: CodePages;
+  readonly spaces: AddressSpaces;
   /** The fault that made the last slow access fail. */
   readonly fault: NotedFault;
 
@@ -89,6 +91,7 @@ export class Mmu {
     this.u8 = new Uint8Array(buffer);
     this.i32 = new Int32Array(buffer);
     this.code = new CodePages(this.i32);
+    this.spaces = new AddressSpaces(this.i32);
     this.fault = new NotedFault(this.i32);
     this.ramSize = ramSize;
     this.mmio = mmio;
@@ -102,7 +105,7 @@ export class Mmu {
   flush(): void {
     const { i32 } = this;
     i32[S_TLB_LARGEST >> 2] = PAGE_SIZE;
-    i32.fill(0, S_TLB_LARGE >> 2, (S_TLB_LARGE >> 2) + TLB_LARGE_BITS / 32);
+    i32.fill(0, S_TLB_LARGE >> 2, (S_TLB_LARGE >> 2) + (TLB_LARGE_BITS >> 5));
     i32.fill(-1, S_TLB_SUPERVISOR >> 2, (S_TLB_SUPERVISOR + TLB_ENTRIES * TLB_STRIDE) >> 2);
     if (i32[S_TLB_USER_USED >> 2] === 0) return;
     i32[S_TLB_USER_USED >> 2] = 0;
@@ -116,15 +119,20 @@ export class Mmu {
     const part = largePart(low, high);
     if (!(i32[(S_TLB_LARGE >> 2) + (part >>> 5)] & (1 << (part & 31)))) {
       const entry = ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
-      i32.fill(-1, (S_TLB_SUPERVISOR + entry) >> 2, (S_TLB_SUPERVISOR + entry + TLB_STRIDE) >> 2);
-      i32.fill(-1, (S_TLB_USER + entry) >> 2, (S_TLB_USER + entry + TLB_STRIDE) >> 2);
+      this.dropEntry(S_TLB_SUPERVISOR + entry);
+      this.dropEntry(S_TLB_USER + entry);
       return;
     }
     for (let entry = S_TLB_SUPERVISOR; entry < S_TLB_USER + TLB_ENTRIES * TLB_STRIDE; entry += TLB_STRIDE) {
       const tag = (entry + TLB_READ) >> 2;
-      if (((i32[tag] ^ low) & -largestPage) === 0 && i32[tag + 1] === high)
-        i32.fill(-1, entry >> 2, (entry + TLB_STRIDE) >> 2);
+      if (((i32[tag] ^ low) & -largestPage) === 0 && i32[tag + 1] === high) this.dropEntry(entry);
     }
+  }
+
+  private dropEntry(entry: number): void {
+    const { i32 } = this;
+    i32[(entry + TLB_READ) >> 2] = -1;
+    i32[(entry + TLB_WRITE) >> 2] = -1;
   }
 
   /** Takes the write permission of all entries that reach the page at physical `address` (it now holds code). */
@@ -532,6 +540,11 @@ export class Mmu {
 
   /** Is all code that is known by its address still mapped as it was? Also false when that is too much to look at. */
   codeIsMapped(): boolean {
-    return this.code.areMapped((low, high, isUser) => this.fetchAs(low, high, isUser ? ACCESS_USER : 0));
+    const { code } = this;
+    if (code.isFull) return false;
+    for (let page = code.first(); page !== NO_PAGE; page = code.next(page))
+      if (this.fetchAs(code.lowOf(page), code.highOf(page), code.isUser(page) ? ACCESS_USER : 0) !== code.frameOf(page))
+        return false;
+    return true;
   }
 }

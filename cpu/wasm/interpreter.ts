@@ -265,7 +265,15 @@ function frontEnd(sources: string, firstFunction: number) {
     dataEnd: state.S_TABLES_END,
     imports: { 'BlockCache.regionAt': IMPORT_REGION_AT, 'Core.flags': FUNCTION_FLAGS },
     outside: ['RecordWriter.segmentChecks'],
-    leaves: ['Mmu.systemCopy', 'Mmu.writeSystem', 'pushPieces'],
+    leaves: [
+      'Mmu.systemCopy',
+      'Mmu.writeSystem',
+      'Cpu.codeRemapped',
+      'Cpu.codePageRemapped',
+      'checkPdptes',
+      'pushPieces',
+      'readTaskPriority',
+    ],
     leftAt: state.S_LEFT,
   });
   compiler.root(join(sources, 'blocks.ts'), 'BlockCache', 'atRip');

@@ -8,6 +8,7 @@ import {
   S_COMPILED_CALLS,
   S_CR2,
   S_GPR,
+  S_KERNEL_GS_BASE,
   S_MODE,
   S_OPS,
   S_RFLAGS,
@@ -26,7 +27,9 @@ import {
   IDT,
   INNER_STACK,
   KERNEL_STACK,
+  PML4,
   PT,
+  RAX,
   RBX,
   RSP,
   SPARE,
@@ -46,6 +49,10 @@ const CODES: Record<string, string> = {
   'MOV [RBX],AX': '66 89 03',
   IRETQ: '48 cf',
   'IRET 32': 'cf',
+  'INVLPG [RBX]': '0f 01 3b',
+  'MOV CR3,RAX': '0f 22 d8',
+  'MOV RAX,CR3': '0f 20 d8',
+  SWAPGS: '0f 01 f8',
 };
 /** Pages with tables and stacks, whose entries a case may change. */
 const PAGES = [GDT, IDT, TSS, CODE, DATA, KERNEL_STACK - 0x1000, KERNEL_STACK, INNER_STACK - 0x1000];
@@ -124,7 +131,9 @@ function outcome(machine: BareCpu, c: Case) {
   for (let ist = 1; ist < 8; ist++) view.setInt32(TSS + 0x1c + ist * 8, c.ist, true);
   if (c.page !== undefined) view.setInt32(PT + (PAGES[c.page[0]] >> 12) * 8, PAGES[c.page[0]] | c.page[1], true);
   for (let n = 0; n < 16; n++) if (n !== RSP) machine.set(n, 0);
+  machine.set(RAX, PML4);
   machine.set(RBX, c.address);
+  i32[S_KERNEL_GS_BASE >> 2] = c.address;
   const top = KERNEL_STACK - c.distance;
   machine.set(RSP, top);
   [c.frame.rip, c.frame.cs, c.frame.flags, KERNEL_STACK - c.frame.distance, c.frame.ss].forEach((value, n) => {
@@ -156,7 +165,7 @@ function outcome(machine: BareCpu, c: Case) {
   };
 }
 
-describe('exceptions, interrupts and IRET', () => {
+describe('compiled helpers', () => {
   const compiled = new BareCpu();
   const watched = new BareCpu({}, { observer: { delivering() {}, translated() {} } });
 
@@ -172,7 +181,7 @@ describe('exceptions, interrupts and IRET', () => {
       expect(compiled.cpu.i32[S_COMPILED_CALLS >> 2]).toBeGreaterThan(RUNS / 8);
   });
 
-  test('of 32-bit code are left to TypeScript', () => {
+  test('leave 32-bit code to TypeScript', () => {
     const { cpu } = new BareCpu().protected();
     expect(compiledHelper(cpu, S_OPS)).toBe(CANNOT);
     expect(compiledFault(cpu)).toBe(CANNOT);
