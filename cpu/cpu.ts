@@ -34,13 +34,18 @@ import {
   S_BUDGET,
   S_CC_B,
   S_CC_OP,
+  S_CODE_BASE,
   S_DR,
   S_EXIT_SITE,
   S_FAULT_OP,
+  S_INTERRUPT_SHADOW,
   S_INTR_PENDING,
   S_MODE,
+  S_NMI_BLOCKED,
+  S_OBSERVED,
   S_RFLAGS,
   S_RIP,
+  S_SHUTDOWN,
   SEGMENT_BASE,
   segmentOffset,
   X87_LAYOUT,
@@ -129,20 +134,13 @@ export class Cpu {
   /** The budget that was left when an event cut it short. */
   private budgetSaved = 0;
   private eventRequested = false;
-  /** Interrupts are held off for one more instruction (STI, MOV SS). */
-  interruptShadow = false;
   /** Has each instruction run alone, by the interpreter, so that `run` may stop at any. */
   stepping = false;
   /** The instruction that runs alone is followed by a single-step trap; an instruction may take that back. */
   stepTrap = false;
-  /** Base of CS that the jump cache's entries were made with. */
-  private codeBase = 0;
   nmiPending = false;
-  nmiBlocked = false;
   halted = false;
-  /** A triple fault stopped the processor. */
-  shutdown = false;
-  readonly counters = new CpuCounters();
+  readonly counters: CpuCounters;
   /** Until then the translator is picky, ms of performance.now(). */
   private readonly warmUntil: number;
   /** Instructions executed since the start (double). */
@@ -167,6 +165,8 @@ export class Cpu {
     this.u16 = new Uint16Array(buffer);
     this.i32 = new Int32Array(buffer);
     this.view = new DataView(buffer);
+    this.counters = new CpuCounters(this.i32);
+    this.i32[S_OBSERVED >> 2] = this.observer === undefined ? 0 : 1;
     this.mmu = new Mmu(buffer, options.ramSize, env.mmio);
     this.blocks = new BlockCache(this.mmu, buffer);
     this.x87 = new X87State(buffer, X87_LAYOUT);
@@ -183,13 +183,11 @@ export class Cpu {
 
   /** Power-on state (SDM vol. 3A, table 10-1). */
   reset(): void {
-    this.interruptShadow = false;
     this.nmiPending = false;
-    this.nmiBlocked = false;
     this.halted = false;
-    this.shutdown = false;
     this.blocks.flush();
     resetState(this);
+    this.codeBase = this.i32[(segmentOffset(SEG_CS) + SEGMENT_BASE) >> 2];
   }
 
   /** Executes the instruction of record `op` by its helper; called by generated code. */
@@ -208,10 +206,7 @@ export class Cpu {
 
   /** Result of a helper: its instruction, of record `op`, raises an exception without an error code. Cheaper than raise(). */
   except(op: number, vector: number): number {
-    const { fault } = this.mmu;
-    fault.vector = vector;
-    fault.errorCode = NO_ERROR_CODE;
-    fault.notCanonical = false;
+    this.mmu.fault.note(vector, NO_ERROR_CODE);
     return this.excepted(op);
   }
 
@@ -227,7 +222,7 @@ export class Cpu {
   /** Delivers the exception in `mmu.fault` of record S_FAULT_OP. */
   private deliver(): void {
     const { fault } = this.mmu;
-    if (fault.notCanonical) fault.vector = notCanonicalVector(this, this.i32[S_FAULT_OP >> 2]);
+    if (fault.notCanonical) fault.note(notCanonicalVector(this, this.i32[S_FAULT_OP >> 2]), fault.errorCode);
     deliverException(this, fault);
   }
 
@@ -259,14 +254,26 @@ export class Cpu {
    * @returns whether code is now mapped or to be translated in another way, so that what runs must be looked up anew
    */
   remapped(): boolean {
-    this.mmu.flush();
+    const { mmu } = this;
+    mmu.flush();
+    return mmu.spaces.stays() && mmu.codeIsMapped() ? false : this.codeRemapped();
+  }
+
+  /** TypeScript only. */
+  private codeRemapped(): boolean {
     const windowMoved = this.regions?.remapped() ?? false;
     return this.forgetCodeIf(!this.mmu.codeIsMapped() || windowMoved);
   }
 
   /** The guest has the translation of one page forgotten (INVLPG). @returns as `remapped` */
   pageRemapped(low: number, high: number): boolean {
-    this.mmu.flushPage(low, high);
+    const { mmu } = this;
+    mmu.flushPage(low, high);
+    return mmu.spaces.isUnchanged && !mmu.code.has(low, high) ? false : this.codePageRemapped(low, high);
+  }
+
+  /** TypeScript only. */
+  private codePageRemapped(low: number, high: number): boolean {
     const windowMoved = this.regions?.pageRemapped() ?? false;
     return this.forgetCodeIf(this.mmu.code.has(low, high) || windowMoved);
   }
@@ -322,8 +329,7 @@ export class Cpu {
     this.counters.exits[code]++;
     switch (code) {
       case EXIT_MISS:
-        this.miss();
-        return -1;
+        return this.missed();
       case EXIT_BUDGET:
         if (this.eventRequested) return -1;
         if (this.regions?.sample(this.slice)) this.regions.compile();
@@ -402,8 +408,7 @@ export class Cpu {
     this.i32[(S_DR + 6 * 8) >> 2] |= reasons;
     this.mmu.hits = 0;
     this.halted = false;
-    this.mmu.fault.vector = VECTOR_DB;
-    this.mmu.fault.errorCode = NO_ERROR_CODE;
+    this.mmu.fault.note(VECTOR_DB, NO_ERROR_CODE);
     deliverException(this, this.mmu.fault);
   }
 
@@ -425,6 +430,15 @@ export class Cpu {
     return true;
   }
 
+  /**
+   * Sees to code that is unknown. A fetch that faults counts as an instruction: a guest may do nothing else, for ever.
+   * @returns STOP_*, or -1 to go on
+   */
+  private missed(): number {
+    if (this.miss() || this.eventRequested) return -1;
+    return --this.i32[S_BUDGET >> 2] < 0 ? STOP_BUDGET : -1;
+  }
+
   /** Decodes what stands at RIP. @returns false when fetching it faulted (the exception is delivered). */
   private miss(): boolean {
     const { i32 } = this;
@@ -442,9 +456,9 @@ export class Cpu {
 
   /** CS changed its base, limit or type: what was found by offset alone may be other code. */
   codeSegmentChanged(): void {
-    const at = segmentOffset(SEG_CS);
-    if (this.i32[(at + SEGMENT_BASE) >> 2] === this.codeBase) return;
-    this.codeBase = this.i32[(at + SEGMENT_BASE) >> 2];
+    const base = this.i32[(segmentOffset(SEG_CS) + SEGMENT_BASE) >> 2];
+    if (base === this.codeBase) return;
+    this.codeBase = base;
     this.blocks.jumps.flush();
   }
 
@@ -457,6 +471,43 @@ export class Cpu {
     if (performance.now() < this.warmUntil && this.blocks.executions(low, high, mode) < WARM_UP_THRESHOLD)
       this.blocks.restartCounter(low, high, mode);
     else if (this.regions!.request(low, high, mode)) this.regions!.compile();
+  }
+
+  // --- state that TypeScript shares with code that is compiled ahead of time ------------------------------------------
+
+  /** Interrupts are held off for one more instruction (STI, MOV SS). */
+  get interruptShadow(): boolean {
+    return this.i32[S_INTERRUPT_SHADOW >> 2] !== 0;
+  }
+
+  set interruptShadow(value: boolean) {
+    this.i32[S_INTERRUPT_SHADOW >> 2] = value ? 1 : 0;
+  }
+
+  /** A triple fault stopped the processor. */
+  get shutdown(): boolean {
+    return this.i32[S_SHUTDOWN >> 2] !== 0;
+  }
+
+  set shutdown(value: boolean) {
+    this.i32[S_SHUTDOWN >> 2] = value ? 1 : 0;
+  }
+
+  get nmiBlocked(): boolean {
+    return this.i32[S_NMI_BLOCKED >> 2] !== 0;
+  }
+
+  set nmiBlocked(value: boolean) {
+    this.i32[S_NMI_BLOCKED >> 2] = value ? 1 : 0;
+  }
+
+  /** Base of CS that the jump cache's entries were made with. */
+  private get codeBase(): number {
+    return this.i32[S_CODE_BASE >> 2];
+  }
+
+  private set codeBase(value: number) {
+    this.i32[S_CODE_BASE >> 2] = value;
   }
 
   // --- register access by TypeScript ----------------------------------------------------------------------------------

@@ -25,5 +25,7 @@ export const EXIT_SITE = 10;
 
 /** Result of a helper: go on with the next operation of the block. */
 export const HELPER_NEXT = 0;
+/** Of helpers that are compiled ahead of time: TypeScript has to do it. */
+export const CANNOT = -1;
 /** Result of a helper: RIP was set; look it up. Other results are EXIT_* for TypeScript. */
 export const HELPER_JUMP = 1;

@@ -27,6 +27,13 @@ export const S_TLB_USER_USED = 0x74;
 export const S_TLB_LARGE = 0xa0;
 export const TLB_LARGE_BITS = 256;
 
+/** i32: nonzero while somebody watches the CPU: TypeScript then does what compiled helpers otherwise would. */
+export const S_OBSERVED = 0x54;
+/** i32: instructions executed by compiled helpers, and exceptions delivered by them (helpers/compiled.ts). */
+export const S_COMPILED_CALLS = 0x78;
+export const S_COMPILED_EXCEPTIONS = 0x7c;
+/** i32: set when code that was compiled ahead of time left for TypeScript (aot/compile.ts). */
+export const S_LEFT = 0x90;
 /** i32: regions or mappings were invalidated: regions that called out, or one another, leave for the dispatcher. */
 export const S_STALE = 0x94;
 
@@ -152,6 +159,26 @@ export const X87_LAYOUT = {
 export const S_MTRR_DEF_TYPE = 0x800;
 export const S_MTRR_VARIABLE = 0x808;
 export const S_MTRR_FIXED = 0x888;
+
+/** The guest's exception that waits to be delivered (mmu/noted-fault.ts): i32 each, and an i64 address. */
+export const S_FAULT_VECTOR = 0x940;
+export const S_FAULT_ERROR_CODE = 0x944;
+export const S_FAULT_NOT_CANONICAL = 0x948;
+export const S_FAULT_ADDRESS = 0x950;
+/** i32, truth values: interrupts wait for one more instruction (STI, MOV SS); a triple fault; NMIs are blocked. */
+export const S_INTERRUPT_SHADOW = 0x958;
+export const S_SHUTDOWN = 0x95c;
+export const S_NMI_BLOCKED = 0x960;
+/** i32: base of CS that the jump cache's entries were made with. */
+export const S_CODE_BASE = 0x964;
+/** Bytes that the CPU reads by itself where they cannot be reached in place: 64. */
+export const S_SYSTEM_COPY = 0x980;
+
+/** Address spaces whose direct window is known (mmu/spaces.ts); i32: the active one, plus one; number of the window in use. */
+export const S_SPACES = 0xa00;
+export const MOST_SPACES = 8;
+export const S_ACTIVE_SPACE = 0xb00;
+export const S_WINDOW_USED = 0xb04;
 
 /** An instruction that reaches into the next page, on its way to the decoder: 64 bytes. */
 export const S_CODE_COPY = 0x900;

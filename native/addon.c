@@ -27,7 +27,7 @@ int typedArray(napi_env env, napi_value value, napi_typedarray_type wanted, void
 }
 
 NAPI_MODULE_INIT() {
-  const struct function *const files[] = {tapFunctions, idleFunctions, diskFunctions, fileFunctions, memoryFunctions,
+  const struct function *const files[] = {tapFunctions, tapWriterFunctions, idleFunctions, diskFunctions, fileFunctions, memoryFunctions,
                                            sandboxFunctions};
   for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
     for (const struct function *f = files[i]; f->name; f++) {

@@ -9,7 +9,7 @@ struct function {
 };
 
 /* The functions that each file has, ended by an empty entry. */
-extern const struct function tapFunctions[], idleFunctions[], diskFunctions[], fileFunctions[], memoryFunctions[],
+extern const struct function tapFunctions[], tapWriterFunctions[], idleFunctions[], diskFunctions[], fileFunctions[], memoryFunctions[],
   sandboxFunctions[];
 
 enum { MAX_ARGS = 5 };

@@ -19,6 +19,17 @@ export interface Addon {
   /** Writes one packet from pieces of `ram`. */
   writev(fd: number, ram: Uint8Array, addresses: Float64Array, lengths: Uint32Array, count: number): number;
 
+  // tap-writer.c: `ring` is what struct ring describes there
+
+  /** Starts a thread that writes to `fd` what is put into `ring`; it is all zeroes, 128 KiB or more, a power of two. */
+  tapWriterStart(fd: number, ring: Int32Array): number;
+  /** Wakes the thread, if it rests. */
+  tapWriterWake(fd: number): number;
+  /** Writes what is in the ring; if the thread is at it, waits for that, or gives -EBUSY. */
+  tapWriterDrain(fd: number, wait: boolean): number;
+  /** Ends the thread when it has written what is in the ring. */
+  tapWriterStop(fd: number): number;
+
   // idle.c
 
   /**

@@ -287,6 +287,7 @@ export class Machine implements MonitorTarget {
       return 0;
     }
     for (let index = 0; index < tapCards.length; index++) {
+      tapCards[index].backend.flush?.();
       tapFds[index] = tapCards[index].canReceive ? tapCards[index].backend.pollFd! : -1;
     }
     const untilInput = this.inputIsOpen ? Number.POSITIVE_INFINITY : (INPUT_DELAY - performance.now()) * 1e6;
@@ -475,6 +476,11 @@ export class Machine implements MonitorTarget {
       lines.push(
         `regions translated: ${regions} in ${batches} modules (${instructions} guest instructions, ${bytes} bytes, ${milliseconds.toFixed(0)} ms), dropped: ${killed}`,
       );
+    }
+    for (const [id, { statistics }] of this.backends) {
+      if (statistics !== undefined) {
+        lines.push(`${id}: ${statistics}`);
+      }
     }
     return lines;
   }

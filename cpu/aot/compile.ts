@@ -6,7 +6,11 @@
  * sums that wrap must be cut (`| 0`) before they are compared. Every class has one instance, whose name is left out of
  * calls; Uint8Array, Uint16Array and Int32Array are the machine's memory, their indices below 2^32; opcode columns are
  * constant tables. Fields of objects and module variables become globals: they hold values only within one call from
- * outside, what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
+ * outside (and are set by compiled code before), what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
+ *
+ * What TypeScript alone can do is left to it by *leaving*: a call of a function that never returns (one that throws), or of
+ * one named in `leaves`, ends all calls up to the one from outside, whose result then means nothing; a word at `leftAt` in the
+ * memory tells. TypeScript begins anew, so what is compiled may leave only before it has changed anything that doing it once more would not.
  */
 
 import type { Column } from '../isa/columns.ts';
@@ -25,6 +29,10 @@ export interface AotOptions {
   imports: Record<string, number>;
   /** Methods that are not compiled: they answer 0. */
   outside: readonly string[];
+  /** Functions and methods (`Class.member`) that TypeScript has to run: compiled code leaves. */
+  leaves: readonly string[];
+  /** Offset in the memory of the word that is set when compiled code leaves; who calls it clears it before. */
+  leftAt: number;
 }
 
 /** A function or method that is wanted, with the index that it gets. */
@@ -40,8 +48,12 @@ export class AotCompiler {
   readonly options: AotOptions;
   private readonly wanted = new Map<Node, Wanted>();
   private readonly globals = new Map<string, number>();
+  /** Those of them that are set somewhere. */
+  private readonly set = new Set<string>();
   private readonly tables = new Map<string, { offset: number; values: Column }>();
   private dataNext: number;
+  /** Functions that may leave; undefined until all have been seen. */
+  private leaving: Set<number> | undefined;
 
   constructor(options: AotOptions) {
     this.options = options;
@@ -53,6 +65,13 @@ export class AotCompiler {
     const binding = this.program.module(path).find(className);
     if (binding?.is !== 'shape') throw new Error(`${path}: no class ${className}`);
     return this.method(binding.shape, method).index;
+  }
+
+  /** Index of a function that is declared in the file `path`. */
+  rootFunction(path: string, name: string): number {
+    const binding = this.program.module(path).find(name);
+    if (binding?.is !== 'function') throw new Error(`${path}: no function ${name}`);
+    return this.want(binding.node, binding.module, undefined).index;
   }
 
   method(shape: Shape, name: string): Wanted {
@@ -71,8 +90,14 @@ export class AotCompiler {
     return wanted;
   }
 
+  /** May calling the function of this index leave? */
+  mayLeave(index: number): boolean {
+    return this.leaving?.has(index) ?? true;
+  }
+
   /** Index of the global variable that holds a field or a module's variable. */
-  global(name: string): number {
+  global(name: string, isSet: boolean): number {
+    if (isSet) this.set.add(name);
     let index = this.globals.get(name);
     if (index === undefined) this.globals.set(name, (index = this.globals.size));
     return index;
@@ -92,14 +117,27 @@ export class AotCompiler {
 
   /** Compiles all functions that are wanted, and those that they call. */
   functions(): { type: number; body: Uint8Array }[] {
-    const functions = [];
-    // The map grows meanwhile.
+    // Once to see which call which, and so which may leave; the map grows meanwhile.
+    const calls = new Map<number, ReadonlySet<number>>();
+    const leaving = new Set<number>();
     for (const wanted of this.wanted.values()) {
       const compiler = new FunctionCompiler(this, wanted);
-      const body = compiler.compile();
-      functions.push({ type: this.options.typeOf(compiler.parameters, compiler.hasResult), body });
+      compiler.compile();
+      calls.set(wanted.index, compiler.calls);
+      if (compiler.leaves) leaving.add(wanted.index);
     }
-    return functions;
+    for (let before = -1; leaving.size !== before; ) {
+      before = leaving.size;
+      for (const [caller, called] of calls) if ([...called].some((index) => leaving.has(index))) leaving.add(caller);
+    }
+    this.leaving = leaving;
+    for (const name of this.globals.keys())
+      if (!this.set.has(name)) throw new Error(`${name} is only set by TypeScript`);
+    return [...this.wanted.values()].map((wanted) => {
+      const compiler = new FunctionCompiler(this, wanted);
+      const body = compiler.compile();
+      return { type: this.options.typeOf(compiler.parameters, compiler.hasResult), body };
+    });
   }
 
   get globalCount(): number {

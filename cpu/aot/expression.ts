@@ -3,7 +3,17 @@
 import * as op from '../ir/ops.ts';
 import * as wasm from '../wasm/encoder.ts';
 import type { AotCompiler } from './compile.ts';
-import { hasResult, type Kind, type Module, type Node, NUMBER, type Shape } from './program.ts';
+import {
+  hasResult,
+  type Kind,
+  type Module,
+  type Node,
+  NUMBER,
+  neverReturns,
+  onlyReturns,
+  SETTER,
+  type Shape,
+} from './program.ts';
 
 /** Opcodes of the operators; comparisons as [signed, unsigned]. */
 const BINARY: Record<string, number> = {
@@ -34,28 +44,50 @@ export interface Local {
   kind: Kind;
   /** Was it made by `>>>`? */
   unsigned: boolean;
+  /** Its value, if that is known; then it has no index. */
+  constant?: number | undefined;
+}
+
+/** A function, or a method and its class. */
+interface Callee {
+  node: Node;
+  module: Module;
+  owner: Shape | undefined;
 }
 
 const GLOBAL_GET = 0x23;
 const GLOBAL_SET = 0x24;
 const I32 = 0x7f;
 
-/** Where a number is kept. */
-type Place = { is: 'local'; index: number } | { is: 'global'; index: number } | { is: 'memory'; node: Node };
+/** Where a number is kept; a setter has one only by its getter. */
+type Place =
+  | { is: 'local'; index: number }
+  | { is: 'global'; name: string }
+  | { is: 'memory'; node: Node }
+  | { is: 'setter'; callee: Callee };
 
 export abstract class ExpressionCompiler {
   protected readonly compiler: AotCompiler;
-  protected readonly module: Module;
-  private readonly owner: Shape | undefined;
+  /** Where the code at hand stands: in a function that is put in place of a call, not where this one does. */
+  protected module: Module;
+  private owner: Shape | undefined;
   protected readonly out = new wasm.Encoder();
   protected localCount = 0;
   private scopes: Map<string, Local>[] = [new Map()];
+  /** Functions that are being put in place of calls. */
+  private readonly inlined = new Set<Node>();
+  /** Functions that this one calls, and whether it leaves by itself (compile.ts). */
+  readonly calls = new Set<number>();
+  leaves = false;
+  abstract readonly hasResult: boolean;
 
   constructor(compiler: AotCompiler, module: Module, owner: Shape | undefined) {
     this.compiler = compiler;
     this.module = module;
     this.owner = owner;
   }
+
+  protected abstract statement(node: Node): void;
 
   protected refuse(node: Node): never {
     throw new Error(`${this.module.text(node)}: ${node.type} is not in the subset`);
@@ -123,7 +155,7 @@ export abstract class ExpressionCompiler {
 
   /** The value of a constant expression: names of the function hide those of the module. */
   private constant(node: Node): number | undefined {
-    return this.compiler.program.evaluate(node, this.module, (name) => this.find(name) !== undefined);
+    return this.compiler.program.evaluate(node, this.module, (name) => this.find(name));
   }
 
   // --- values ---------------------------------------------------------------------------------------------------------
@@ -243,7 +275,7 @@ export abstract class ExpressionCompiler {
     if (object.is === 'object') {
       const member = this.member(node, object.of);
       if (member.kind === 'get') {
-        this.out.call(this.compiler.want(member.value, object.of.module, object.of).index);
+        this.invoke({ node: member.value, module: object.of.module, owner: object.of }, []);
         return;
       }
     }
@@ -257,15 +289,19 @@ export abstract class ExpressionCompiler {
       const local = this.find(node.name);
       if (local !== undefined && local.index >= 0) return { is: 'local', index: local.index };
       const binding = this.module.find(node.name);
-      if (local === undefined && binding?.is === 'variable')
-        return { is: 'global', index: this.compiler.global(`${binding.module.path}:${binding.name}`) };
+      // What a constant starts with would be lost.
+      if (local === undefined && binding?.is === 'variable' && !binding.constant)
+        return { is: 'global', name: `${binding.module.path}:${binding.name}` };
     } else if (node.type === 'MemberExpression') {
       if (node.computed) return { is: 'memory', node };
       const object = this.kindOf(node.object);
       if (object.is === 'object') {
+        const setter = object.of.members.get(SETTER + node.property.name);
+        if (setter !== undefined)
+          return { is: 'setter', callee: { node: setter.value, module: object.of.module, owner: object.of } };
         const type = this.member(node, object.of).type;
         if (type === 'PropertyDefinition' || type === 'Property')
-          return { is: 'global', index: this.compiler.global(`${object.of.name}.${node.property.name}`) };
+          return { is: 'global', name: `${object.of.name}.${node.property.name}` };
       }
     }
     return this.refuse(node);
@@ -274,15 +310,16 @@ export abstract class ExpressionCompiler {
   private get(place: Place): void {
     const { out } = this;
     if (place.is === 'memory') this.load(place.node);
+    else if (place.is === 'setter') this.refuse(place.callee.node);
     else {
       out.byte(place.is === 'local' ? wasm.LOCAL_GET : GLOBAL_GET);
-      out.u32(place.index);
+      out.u32(place.is === 'local' ? place.index : this.compiler.global(place.name, false));
     }
   }
 
   private set(place: Place & { is: 'local' | 'global' }): void {
     this.out.byte(place.is === 'local' ? wasm.LOCAL_SET : GLOBAL_SET);
-    this.out.u32(place.index);
+    this.out.u32(place.is === 'local' ? place.index : this.compiler.global(place.name, true));
   }
 
   private assign(node: Node, wanted: boolean): void {
@@ -290,6 +327,11 @@ export abstract class ExpressionCompiler {
     const { left, right, operator } = node;
     if (this.kindOf(left).is !== 'number') return; // The machine's memory is itself.
     const place = this.place(left);
+    if (place.is === 'setter') {
+      if (wanted || operator !== '=') this.refuse(node);
+      this.invoke(place.callee, [right]);
+      return;
+    }
     if (place.is === 'memory') {
       if (wanted) this.refuse(node);
       const { shift, offset } = this.address(left);
@@ -318,6 +360,7 @@ export abstract class ExpressionCompiler {
       this.assign({ ...node, left: node.argument, right: one, operator: `${node.operator[0]}=` }, wanted);
       return;
     }
+    if (place.is === 'setter') this.refuse(node);
     if (wanted && !node.prefix) this.get(place);
     this.get(place);
     this.out.i32Const(1);
@@ -405,29 +448,99 @@ export abstract class ExpressionCompiler {
       out.call(imported);
       return true;
     }
-    const { node: method, index } = compiler.method(object.of, callee.property.name);
-    this.arguments(node, method, object.of.module);
-    out.call(index);
-    return hasResult(method);
+    const method = this.member(callee, object.of);
+    if (method.type !== 'MethodDefinition') return this.refuse(node);
+    return this.invoke({ node: method.value, module: object.of.module, owner: object.of }, node.arguments, name);
   }
 
   private callFunction(node: Node, module: Module, name: string): boolean {
     const binding = module.find(name);
     if (binding?.is !== 'function') return this.refuse(node);
-    const { index } = this.compiler.want(binding.node, binding.module, undefined);
-    this.arguments(node, binding.node, binding.module);
-    this.out.call(index);
-    return hasResult(binding.node);
+    return this.invoke({ node: binding.node, module: binding.module, owner: undefined }, node.arguments, name);
   }
 
-  private arguments(node: Node, { params }: Node, module: Module): void {
-    for (const [index, parameter] of params.entries()) {
-      const { typeAnnotation } = parameter.left ?? parameter;
-      if (module.kindOfType(typeAnnotation).is !== 'number') continue;
-      const argument = node.arguments[index] ?? parameter.right;
-      if (argument === undefined) this.refuse(node);
-      this.expression(argument);
+  /** @returns whether it leaves a value */
+  private invoke(callee: Callee, given: Node[], name = ''): boolean {
+    const { compiler, out } = this;
+    const { node } = callee;
+    if (neverReturns(node) || compiler.options.leaves.includes(name)) {
+      out.i32Const(0);
+      out.i32Const(1);
+      out.memory(wasm.I32_STORE, compiler.options.leftAt);
+      this.leaves = true;
+      this.endFunction();
+      return true;
     }
+    const inline = inlineBody(node);
+    if (inline !== undefined && !this.inlined.has(node)) {
+      this.inline(callee, inline, given);
+      return hasResult(node);
+    }
+    const names = new Map<string, Local>();
+    for (const [index, parameter] of node.params.entries()) {
+      const local = this.parameter(callee, parameter, given[index], names);
+      if (local.kind.is === 'number') this.argument(callee, local, given[index], parameter, names);
+    }
+    const { index } = compiler.want(node, callee.module, callee.owner);
+    this.calls.add(index);
+    out.call(index);
+    if (compiler.mayLeave(index)) {
+      out.i32Const(0);
+      out.memory(wasm.I32_LOAD, compiler.options.leftAt);
+      out.byte(wasm.IF);
+      out.byte(wasm.VOID);
+      this.endFunction();
+      out.byte(wasm.END);
+    }
+    return hasResult(node);
+  }
+
+  private endFunction(): void {
+    if (this.hasResult) this.out.i32Const(0);
+    this.out.byte(wasm.RETURN);
+  }
+
+  /** Puts the body of a function in place of its call. */
+  private inline(callee: Callee, body: Node, given: Node[]): void {
+    const names = new Map<string, Local>();
+    for (const [index, parameter] of callee.node.params.entries()) {
+      const local = this.parameter(callee, parameter, given[index], names);
+      if (local.kind.is !== 'number' || local.constant !== undefined) continue;
+      this.argument(callee, local, given[index], parameter, names);
+      local.index = this.localCount++;
+      this.out.localSet(local.index);
+    }
+    this.inlined.add(callee.node);
+    this.inside(callee, names, () => (hasResult(callee.node) ? this.expression(body) : this.statement(body)));
+    this.inlined.delete(callee.node);
+  }
+
+  /** Adds a parameter to `names`: an object that needs no value, or a number; its constant if the argument is one. */
+  private parameter(callee: Callee, parameter: Node, given: Node, names: Map<string, Local>): Local {
+    const { name, typeAnnotation } = parameter.left ?? parameter;
+    const kind = callee.module.kindOfType(typeAnnotation);
+    const constant = kind.is === 'number' && given !== undefined ? this.constant(given) : undefined;
+    const local: Local = { index: -1, kind, unsigned: false, constant };
+    names.set(name, local);
+    return local;
+  }
+
+  /** Leaves the value of a number's parameter on the stack: of its argument, or else its own. */
+  private argument(callee: Callee, { constant }: Local, given: Node, parameter: Node, names: Map<string, Local>): void {
+    if (constant !== undefined) this.out.i32Const(constant | 0);
+    else if (given !== undefined) this.expression(given);
+    else if (parameter.right === undefined) this.refuse(parameter);
+    else this.inside(callee, names, () => this.expression(parameter.right));
+  }
+
+  /** Does something in the scope of a function that is called. */
+  private inside({ module, owner }: Callee, names: Map<string, Local>, something: () => void): void {
+    const outside = { module: this.module, owner: this.owner, scopes: this.scopes };
+    this.module = module;
+    this.owner = owner;
+    this.scopes = [names];
+    something();
+    Object.assign(this, outside);
   }
 
   /** `memory.copyWithin(to, from, end)` and `memory.fill(0 or -1, from, end)`. */
@@ -458,4 +571,21 @@ export abstract class ExpressionCompiler {
     out.byte(0);
     if (isCopy) out.byte(0);
   }
+}
+
+/**
+ * What can be put in place of a call of a function: the expression that is all it returns, or the one statement that it is,
+ * without a `return`. V8 puts no WebAssembly function in another's place.
+ */
+function inlineBody(node: Node): Node | undefined {
+  const { body } = node.body;
+  if (body.length !== 1) return undefined;
+  const [only] = body;
+  if (hasResult(node)) return onlyReturns(node);
+  return only.type === 'ExpressionStatement' || (only.type === 'IfStatement' && !returns(only)) ? only : undefined;
+}
+
+function returns(node: Node): boolean {
+  if (node === null || typeof node !== 'object') return false;
+  return node.type === 'ReturnStatement' || Object.values(node).some(returns);
 }

@@ -49,7 +49,7 @@ export class FunctionCompiler extends ExpressionCompiler {
     return body.written().slice();
   }
 
-  private statement(node: Node, label?: string): void {
+  protected statement(node: Node, label?: string): void {
     switch (node.type) {
       case 'BlockStatement':
         this.scoped(() => {

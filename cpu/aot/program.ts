@@ -96,7 +96,7 @@ export class Module {
   shape(name: string, members: Node[]): Shape {
     let shape = this.shapes.get(name);
     if (shape === undefined) {
-      shape = { name, module: this, members: new Map(members.map((member) => [member.key?.name, member])) };
+      shape = { name, module: this, members: new Map(members.map((member) => [memberName(member), member])) };
       this.shapes.set(name, shape);
     }
     return shape;
@@ -137,6 +137,9 @@ export class Module {
   }
 }
 
+/** The locals of a function by name, with their values as far as they are known. */
+type LocalNames = (name: string) => { constant?: number | undefined } | undefined;
+
 export class Program {
   private readonly modules = new Map<string, Module>();
 
@@ -153,36 +156,58 @@ export class Program {
     return value;
   }
 
-  /** The value of an expression, undefined when it is not constant. `isHidden`: the name is not the module's here. */
-  evaluate(node: Node, module: Module, isHidden = (_name: string) => false): number | undefined {
+  /** The value of an expression, undefined when it is not constant. `local`: what a name is that is not the module's here. */
+  evaluate(node: Node, module: Module, local: LocalNames = () => undefined): number | undefined {
     switch (node.type) {
       case 'Literal':
         return typeof node.value === 'string' ? undefined : Number(node.value);
       case 'Identifier': {
-        const binding = isHidden(node.name) ? undefined : module.find(node.name);
+        const hidden = local(node.name);
+        if (hidden !== undefined) return hidden.constant;
+        const binding = module.find(node.name);
         if (binding?.is !== 'variable' || !binding.constant || !binding.node.init) return undefined;
         return this.evaluate(binding.node.init, binding.module);
       }
       case 'MemberExpression': {
         const { object, property, computed } = node;
-        if (computed || object.type !== 'Identifier' || isHidden(object.name)) return undefined;
+        if (computed || object.type !== 'Identifier' || local(object.name)) return undefined;
         const binding = module.find(object.name);
         return binding?.is === 'namespace' ? this.evaluate(property, binding.module) : undefined;
       }
       case 'UnaryExpression': {
-        const value = this.evaluate(node.argument, module, isHidden);
+        const value = this.evaluate(node.argument, module, local);
         if (value === undefined) return undefined;
         return node.operator === '-' ? -value : node.operator === '~' ? ~value : Number(!value);
       }
       case 'BinaryExpression': {
-        const a = this.evaluate(node.left, module, isHidden);
-        const b = a === undefined ? undefined : this.evaluate(node.right, module, isHidden);
+        const a = this.evaluate(node.left, module, local);
+        const b = a === undefined ? undefined : this.evaluate(node.right, module, local);
         return a === undefined || b === undefined ? undefined : calculate(node.operator, a, b);
       }
+      case 'CallExpression':
+        return this.evaluateCall(node, module, local);
       default:
         return undefined;
     }
   }
+
+  /** A call of a function that only returns an expression, with constants. */
+  private evaluateCall({ callee, arguments: given }: Node, module: Module, local: LocalNames): number | undefined {
+    const binding = callee.type === 'Identifier' ? module.find(callee.name) : undefined;
+    if (binding?.is !== 'function') return undefined;
+    const body = onlyReturns(binding.node);
+    const { params } = binding.node;
+    const values = given.map((argument: Node) => this.evaluate(argument, module, local));
+    if (body === undefined || values.length !== params.length || values.includes(undefined)) return undefined;
+    const names = new Map<string, number>(params.map(({ name }: Node, i: number) => [name, values[i]]));
+    return this.evaluate(body, binding.module, (name) => (names.has(name) ? { constant: names.get(name) } : undefined));
+  }
+}
+
+/** The expression that is all a function returns, undefined when it does more. */
+export function onlyReturns(node: Node): Node | undefined {
+  const [only, ...others] = node.body.body;
+  return others.length === 0 && only?.type === 'ReturnStatement' ? only.argument : undefined;
 }
 
 function calculate(operator: string, a: number, b: number): number | undefined {
@@ -210,7 +235,20 @@ function calculate(operator: string, a: number, b: number): number | undefined {
   }
 }
 
+/** Setters stand beside the getters of the same name. */
+export const SETTER = 'set ';
+
+function memberName({ kind, key }: Node): string {
+  return kind === 'set' ? SETTER + key.name : key?.name;
+}
+
+/** Does a function never return (it throws)? */
+export function neverReturns({ returnType }: Node): boolean {
+  return returnType?.typeAnnotation.type === 'TSNeverKeyword';
+}
+
 /** Has a function a result (a number or a truth value)? */
 export function hasResult({ returnType }: Node): boolean {
-  return returnType.typeAnnotation.type !== 'TSVoidKeyword';
+  // Setters have no annotation.
+  return returnType != null && returnType.typeAnnotation.type !== 'TSVoidKeyword';
 }

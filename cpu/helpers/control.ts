@@ -3,7 +3,7 @@
  * (Intel SDM vol. 2).
  */
 import type { Cpu } from '../cpu.ts';
-import { EXIT_EVENT, HELPER_JUMP, HELPER_NEXT } from '../exits.ts';
+import { CANNOT, EXIT_EVENT, HELPER_JUMP, HELPER_NEXT } from '../exits.ts';
 import { raise, VECTOR_DB, VECTOR_GP, VECTOR_UD } from '../fault.ts';
 import { S_CR0, S_CR2, S_CR3, S_CR4, S_CR8, S_DR, S_GPR, S_RFLAGS } from '../state.ts';
 import { CR4_DE, writeCr0, writeCr3, writeCr4 } from '../system/control.ts';
@@ -99,17 +99,39 @@ function setAlignmentCheck(cpu: Cpu, op: number, on: boolean): number {
   return again(cpu, op);
 }
 
+// --- compiled ahead of time too ---------------------------------------------------------------------------------------
+
+export function moveFromControl(cpu: Cpu, op: number): number {
+  const number = registerNumber(cpu, op);
+  const from = controlRegister(number);
+  requirePrivilege(cpu);
+  if (number === 8) writeRegister(cpu, rmOffset(cpu, op), 8, readTaskPriority(cpu), 0);
+  else writeRegister(cpu, rmOffset(cpu, op), width(cpu, op), cpu.i32[from >> 2], cpu.i32[(from + 4) >> 2]);
+  return HELPER_NEXT;
+}
+
+/** MOV to CR3; CANNOT if it is another one. */
+export function loadCr3(cpu: Cpu, op: number): number {
+  if (registerNumber(cpu, op) !== 3) return CANNOT;
+  requirePrivilege(cpu);
+  readRegister(cpu, rmOffset(cpu, op), width(cpu, op));
+  return writeCr3(cpu, low, high) ? again(cpu, op) : HELPER_NEXT;
+}
+
+/** A non-canonical address makes it a no-operation. */
+export function invalidatePage(cpu: Cpu, op: number): number {
+  requirePrivilege(cpu);
+  linearAddress(cpu, op);
+  return cpu.pageRemapped(low, high) ? again(cpu, op) : HELPER_NEXT;
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
 defineHelpers({
-  MOV_FROM_CR: (cpu, op) => {
-    const number = registerNumber(cpu, op);
-    const from = controlRegister(number);
-    requirePrivilege(cpu);
-    if (number === 8) writeRegister(cpu, rmOffset(cpu, op), 8, readTaskPriority(cpu));
-    else writeRegister(cpu, rmOffset(cpu, op), width(cpu, op), cpu.i32[from >> 2], cpu.i32[(from + 4) >> 2]);
-    return HELPER_NEXT;
-  },
+  MOV_FROM_CR: moveFromControl,
   MOV_TO_CR: (cpu, op) => {
     const number = registerNumber(cpu, op);
+    if (number === 3) return loadCr3(cpu, op);
     controlRegister(number);
     requirePrivilege(cpu);
     readRegister(cpu, rmOffset(cpu, op), width(cpu, op));
@@ -123,8 +145,6 @@ defineHelpers({
         cpu.i32[S_CR2 >> 2] = valueLow;
         cpu.i32[(S_CR2 + 4) >> 2] = valueHigh;
         return HELPER_NEXT;
-      case 3:
-        return writeCr3(cpu, valueLow, valueHigh) ? again(cpu, op) : HELPER_NEXT;
       case 4:
         writeCr4(cpu, valueLow, valueHigh);
         break;
@@ -170,12 +190,7 @@ defineHelpers({
     updateMode(cpu);
     return again(cpu, op);
   },
-  /** A non-canonical address makes it a no-operation. */
-  INVLPG: (cpu, op) => {
-    requirePrivilege(cpu);
-    linearAddress(cpu, op);
-    return cpu.pageRemapped(low, high) ? again(cpu, op) : HELPER_NEXT;
-  },
+  INVLPG: invalidatePage,
   INVD: (cpu) => {
     requirePrivilege(cpu);
     return HELPER_NEXT;

@@ -3,7 +3,7 @@
  * one, or to another task (Intel SDM vol. 2; vol. 3A 5.8).
  */
 import type { Cpu } from '../cpu.ts';
-import { SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS } from '../decode/insn.ts';
+import { SEG_CS, SEG_ES, SEG_GS, SEG_SS } from '../decode/insn.ts';
 import { HELPER_JUMP } from '../exits.ts';
 import { raise, VECTOR_GP, VECTOR_NP } from '../fault.ts';
 import { MODE_PROTECTED } from '../mode.ts';
@@ -283,7 +283,8 @@ export function returnTo(
   selector: number,
   cpl: number,
   ss: number,
-  pointer: { readonly low: number; readonly high: number },
+  pointerLow: number,
+  pointerHigh: number,
 ): void {
   const to64 = isLong(cpu) && (code.high & ATTR_L) !== 0;
   if (ss >= 0) {
@@ -296,7 +297,7 @@ export function returnTo(
       cacheSegment(cpu, SEG_SS, ss, descriptor.low, descriptor.high);
     }
     const ssWide = cpu.i32[(segmentOffset(SEG_SS) + SEGMENT_ATTR) >> 2] & ATTR_DB;
-    setStackPointer(cpu, to64 ? 8 : ssWide ? 4 : 2, pointer.low, pointer.high);
+    setStackPointer(cpu, to64 ? 8 : ssWide ? 4 : 2, pointerLow, pointerHigh);
   }
   const outer = cpl > currentPrivilegeLevel(cpu);
   enter(cpu, selector, cpl);
@@ -305,10 +306,11 @@ export function returnTo(
 
 /** Data segments that an outer ring may not use become null. */
 function dropInnerSegments(cpu: Cpu, cpl: number): void {
-  for (const n of [SEG_ES, SEG_DS, SEG_FS, SEG_GS]) {
+  for (let n = SEG_ES; n <= SEG_GS; n++) {
+    if (n === SEG_CS || n === SEG_SS) continue;
     const at = segmentOffset(n);
     const attributes = cpu.i32[(at + SEGMENT_ATTR) >> 2];
-    const conforming = attributes & TYPE_CODE && attributes & TYPE_CONFORMING;
+    const conforming = (attributes & TYPE_CODE) !== 0 && (attributes & TYPE_CONFORMING) !== 0;
     if (conforming || !(attributes & ATTR_PRESENT) || dplOf(attributes) >= cpl) continue;
     cpu.u16[(at + SEGMENT_SELECTOR) >> 1] = 0;
     cpu.i32[(at + SEGMENT_ATTR) >> 2] = 0;
@@ -351,7 +353,7 @@ function farReturn(cpu: Cpu, op: number): number {
     const cpl = takeReturnCode(cpu, selector);
     returnOffset(cpu, offsetLow, offsetHigh);
     stack.commit();
-    returnTo(cpu, selector, cpl, -1, stack);
+    returnTo(cpu, selector, cpl, -1, 0, 0);
     return HELPER_JUMP;
   }
   // The outer stack is read first; the parameters are released there too.
@@ -361,7 +363,7 @@ function farReturn(cpu: Cpu, op: number): number {
   inner.move(release);
   const cpl = takeReturnCode(cpu, selector);
   returnOffset(cpu, offsetLow, offsetHigh);
-  returnTo(cpu, selector, cpl, ss, inner);
+  returnTo(cpu, selector, cpl, ss, inner.low, inner.high);
   return HELPER_JUMP;
 }
 

@@ -3,34 +3,21 @@ import type { Cpu } from '../cpu.ts';
 import { EXIT_EVENT, EXIT_HALT, HELPER_NEXT } from '../exits.ts';
 import { raise, VECTOR_BP, VECTOR_DB, VECTOR_GP, VECTOR_OF } from '../fault.ts';
 import { MODE_IOPL } from '../mode.ts';
-import { S_MODE, S_RFLAGS, S_RIP, SEGMENT_SELECTOR, SEGMENT_TR, segmentOffset } from '../state.ts';
+import { S_MODE, S_RFLAGS } from '../state.ts';
 import { softwareInterrupt } from '../system/delivery.ts';
 import { currentPrivilegeLevel } from '../system/mode-word.ts';
-import { advanceRip, immediate } from './operands.ts';
+import { advanceRip, high, immediate, low, nextRip } from './operands.ts';
 import { defineHelpers } from './registry.ts';
 
 const RFLAGS_IF = 1 << 9;
-const TR_SELECTOR = segmentOffset(SEGMENT_TR) + SEGMENT_SELECTOR;
 const FLAG_O = 0x800;
 
 /** INT n and its kin: the return address is the next instruction; a fault on the way is the instruction's own. */
 function interrupt(cpu: Cpu, op: number, vector: number): number {
-  const low = cpu.i32[S_RIP >> 2];
-  const high = cpu.i32[(S_RIP + 4) >> 2];
-  const task = cpu.u16[TR_SELECTOR >> 1];
-  advanceRip(cpu, op);
-  try {
-    // The handler starts with TF clear, and the interrupt itself is not trapped.
-    cpu.stepTrap = false;
-    softwareInterrupt(cpu, vector);
-  } catch (fault) {
-    // A fault behind a task switch belongs to the new task.
-    if (cpu.u16[TR_SELECTOR >> 1] === task) {
-      cpu.i32[S_RIP >> 2] = low;
-      cpu.i32[(S_RIP + 4) >> 2] = high;
-    }
-    throw fault;
-  }
+  // The handler starts with TF clear, and the interrupt itself is not trapped.
+  cpu.stepTrap = false;
+  nextRip(cpu, op);
+  softwareInterrupt(cpu, vector, low, high);
   return cpu.jumped();
 }
 

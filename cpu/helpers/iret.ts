@@ -1,11 +1,11 @@
 /** IRET in real, protected and long mode, to the same or an outer ring (Intel SDM vol. 2A). */
 import type { Cpu } from '../cpu.ts';
-import { EXIT_EVENT } from '../exits.ts';
+import { CANNOT, EXIT_EVENT } from '../exits.ts';
 import { raise, VECTOR_GP } from '../fault.ts';
 import { MISS } from '../mmu/mmu.ts';
 import { ACCESS_READ } from '../mmu/walk.ts';
 import { codeSize, MODE_PROTECTED } from '../mode.ts';
-import { S_MODE, S_RFLAGS, SEGMENT_BASE, SEGMENT_TR, segmentOffset } from '../state.ts';
+import { gprOffset, S_MODE, S_RFLAGS, SEGMENT_BASE, SEGMENT_TR, segmentOffset } from '../state.ts';
 import { isLong } from '../system/descriptors.ts';
 import { currentPrivilegeLevel, updateMode } from '../system/mode-word.ts';
 import { StackCursor } from '../system/stack.ts';
@@ -18,6 +18,10 @@ import { defineHelpers } from './registry.ts';
 const stack = new StackCursor();
 /** What the mode word follows of RFLAGS. */
 const MODE_FLAGS = RFLAGS_TF | RFLAGS_IOPL | RFLAGS_AC;
+
+/** Bytes of IRETQ's frame. */
+const FRAME = 40;
+const RSP = gprOffset(4);
 
 const outer = { low: 0, high: 0 };
 
@@ -32,16 +36,26 @@ function taskReturn(cpu: Cpu, op: number): number {
   return EXIT_EVENT;
 }
 
-/** IRETQ with its frame at word `frame` of the memory. */
-function longReturn(cpu: Cpu, frame: number, cpl: number): number {
-  const { i32 } = cpu;
-  const selector = i32[frame + 2] & 0xffff;
-  const flags = i32[frame + 4];
-  outer.low = i32[frame + 6];
-  outer.high = i32[frame + 7];
+/**
+ * IRETQ of 64-bit code, if its frame can be read at once; what faults changes nothing. Compiled ahead of time too
+ * (aot/compile.ts). @returns CANNOT if the frame must be read piece by piece, or as helpers do
+ */
+export function longReturn(cpu: Cpu): number {
+  const { i32, mmu } = cpu;
+  if (mmu.aligning || i32[S_RFLAGS >> 2] & RFLAGS_NT) return CANNOT;
+  const at = mmu.span(i32[RSP >> 2], i32[(RSP + 4) >> 2], FRAME, ACCESS_READ | mmu.user);
+  if (at === MISS) return CANNOT;
+  const ripLow = i32[at >>> 2];
+  const ripHigh = i32[(at + 4) >>> 2];
+  const selector = i32[(at + 8) >>> 2] & 0xffff;
+  const flags = i32[(at + 16) >>> 2];
+  const stackLow = i32[(at + 24) >>> 2];
+  const stackHigh = i32[(at + 28) >>> 2];
+  const ss = i32[(at + 32) >>> 2] & 0xffff;
+  const cpl = currentPrivilegeLevel(cpu);
   const newCpl = takeReturnCode(cpu, selector);
-  returnOffset(cpu, i32[frame], i32[frame + 1]);
-  returnTo(cpu, selector, newCpl, i32[frame + 8] & 0xffff, outer);
+  returnOffset(cpu, ripLow, ripHigh);
+  returnTo(cpu, selector, newCpl, ss, stackLow, stackHigh);
   return flagsRestored(cpu, flags, 8, cpl);
 }
 
@@ -62,8 +76,8 @@ function interruptReturn(cpu: Cpu, op: number): number {
   const cpl = currentPrivilegeLevel(cpu);
   if (mode & MODE_PROTECTED && cpu.i32[S_RFLAGS >> 2] & RFLAGS_NT) return taskReturn(cpu, op);
   if (mode64 && size === 8) {
-    const at = cpu.mmu.aligning ? MISS : cpu.mmu.span(cpu.gprLow(4), cpu.gprHigh(4), 40, ACCESS_READ | cpu.mmu.user);
-    if (at !== MISS) return longReturn(cpu, at >>> 2, cpl);
+    const result = longReturn(cpu);
+    if (result !== CANNOT) return result;
   }
   stack.current(cpu);
   stack.expect(2 * size, size);
@@ -90,7 +104,7 @@ function interruptReturn(cpu: Cpu, op: number): number {
   const newCpl = takeReturnCode(cpu, selector);
   returnOffset(cpu, offsetLow, offsetHigh);
   if (!switches) stack.commit();
-  returnTo(cpu, selector, newCpl, ss, outer);
+  returnTo(cpu, selector, newCpl, ss, outer.low, outer.high);
   return flagsRestored(cpu, flags, size, cpl);
 }
 

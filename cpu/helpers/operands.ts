@@ -17,9 +17,8 @@ export function set64(newLow: number, newHigh: number): void {
 
 /** (low, high) += (addLow, addHigh). */
 export function add64(addLow: number, addHigh: number): void {
-  const sum = (low >>> 0) + (addLow >>> 0);
-  high = (high + addHigh + (sum > 0xffffffff ? 1 : 0)) | 0;
-  low = sum | 0;
+  low = (low + addLow) | 0;
+  high = (high + addHigh + (low >>> 0 < addLow >>> 0 ? 1 : 0)) | 0;
 }
 
 export function info(cpu: Cpu, op: number): number {

@@ -89,6 +89,19 @@ function baseSize(cpu: Cpu, op: number): number {
   return info(cpu, op) & INFO_REXW ? 8 : 4;
 }
 
+/** Compiled ahead of time too (aot/compile.ts). */
+export function swapGs(cpu: Cpu): number {
+  requirePrivilege(cpu);
+  const base = (segmentOffset(SEG_GS) + SEGMENT_BASE) >> 2;
+  const other = S_KERNEL_GS_BASE >> 2;
+  for (let half = 0; half < 2; half++) {
+    const value = cpu.i32[base + half];
+    cpu.i32[base + half] = cpu.i32[other + half];
+    cpu.i32[other + half] = value;
+  }
+  return HELPER_NEXT;
+}
+
 defineHelpers({
   MOV_TO_SREG: (cpu, op) => {
     const n = (modrm(cpu, op) >> 3) & 7;
@@ -113,15 +126,5 @@ defineHelpers({
   RDGSBASE: (cpu, op) => readBase(cpu, op, SEG_GS),
   WRFSBASE: (cpu, op) => writeBase(cpu, op, SEG_FS),
   WRGSBASE: (cpu, op) => writeBase(cpu, op, SEG_GS),
-  SWAPGS: (cpu) => {
-    requirePrivilege(cpu);
-    const base = (segmentOffset(SEG_GS) + SEGMENT_BASE) >> 2;
-    const other = S_KERNEL_GS_BASE >> 2;
-    for (let half = 0; half < 2; half++) {
-      const value = cpu.i32[base + half];
-      cpu.i32[base + half] = cpu.i32[other + half];
-      cpu.i32[other + half] = value;
-    }
-    return HELPER_NEXT;
-  },
+  SWAPGS: swapGs,
 });

@@ -145,7 +145,7 @@ export class RegionCompiler {
    * one now, so that regions must not run on
    */
   remapped(): boolean {
-    if (this.windowIsOld || this.windows.known === this.window) return false;
+    if (this.windowIsOld || this.windows.activate() === this.window) return false;
     this.windowIsOld = true;
     return true;
   }

@@ -1,7 +1,7 @@
 /**
  * The linear pages that code was fetched from since the jump cache was emptied, with the frames behind them: a hash table
  * in the machine's memory. What the jump cache knows by address holds as long as these are mapped as they were; INVLPG of
- * another page cannot concern it. `add` is compiled ahead of time too (aot/compile.ts).
+ * another page cannot concern it. Compiled ahead of time too (aot/compile.ts).
  */
 import { CODE_PAGES, PAGE_SIZE, S_CODE_PAGE_COUNT, S_CODE_PAGE_SIZES, S_CODE_PAGES } from '../state.ts';
 
@@ -17,6 +17,8 @@ const SIZE_4M = 2;
 const SIZE_1G = 3;
 /** More entries are not kept: then all code is taken to have moved. */
 const MOST = CODE_PAGES >> 1;
+
+export const NO_PAGE = 0;
 
 const TABLE = S_CODE_PAGES >> 2;
 const WORDS = 1 << (ENTRY_SHIFT - 2);
@@ -65,7 +67,7 @@ export class CodePages {
     return this.i32[this.entry(key, high)] !== 0;
   }
 
-  private get isFull(): boolean {
+  get isFull(): boolean {
     return this.i32[S_CODE_PAGE_COUNT >> 2] >= MOST;
   }
 
@@ -73,25 +75,45 @@ export class CodePages {
   has(low: number, high: number): boolean {
     const page = (low & -PAGE_SIZE) | KEY_USED;
     if (this.isFull || this.holds(page, high) || this.holds(page | KEY_USER, high)) return true;
-    const sizes = this.i32[S_CODE_PAGE_SIZES >> 2];
-    const holdsLarge = (size: number, kind: number) =>
-      (sizes & (1 << kind)) !== 0 && this.holds((low & -size) | KEY_USED | (kind << KEY_SIZE_SHIFT), high);
-    return holdsLarge(0x200000, SIZE_2M) || holdsLarge(0x400000, SIZE_4M) || holdsLarge(0x40000000, SIZE_1G);
+    return (
+      this.hasLarge(low, high, 0x200000, SIZE_2M) ||
+      this.hasLarge(low, high, 0x400000, SIZE_4M) ||
+      this.hasLarge(low, high, 0x40000000, SIZE_1G)
+    );
   }
 
-  /** Are all pages where they were, by the physical address that `translate` now says? */
-  areMapped(translate: (low: number, high: number, isUser: boolean) => number): boolean {
+  private hasLarge(low: number, high: number, size: number, kind: number): boolean {
+    if (!(this.i32[S_CODE_PAGE_SIZES >> 2] & (1 << kind))) return false;
+    return this.holds((low & -size) | KEY_USED | (kind << KEY_SIZE_SHIFT), high);
+  }
+
+  /** The first page of 4 KiB, and the one behind another: word indices of their entries, or NO_PAGE. */
+  first(): number {
+    return this.i32[S_CODE_PAGE_COUNT >> 2] === 0 ? NO_PAGE : this.next(TABLE - WORDS);
+  }
+
+  next(page: number): number {
     const { i32 } = this;
-    if (this.isFull) return false;
-    let left = i32[S_CODE_PAGE_COUNT >> 2];
-    for (let entry = TABLE; left > 0; entry += WORDS) {
-      const key = i32[entry];
-      if (key === 0) continue;
-      left--;
-      if (key & (3 << KEY_SIZE_SHIFT)) continue;
-      if (translate(key & -PAGE_SIZE, i32[entry + 1], (key & KEY_USER) !== 0) !== i32[entry + 2] >>> 0) return false;
-    }
-    return true;
+    for (let entry = page + WORDS; entry < END; entry += WORDS)
+      if (i32[entry] !== 0 && !(i32[entry] & (3 << KEY_SIZE_SHIFT))) return entry;
+    return NO_PAGE;
+  }
+
+  lowOf(page: number): number {
+    return this.i32[page] & -PAGE_SIZE;
+  }
+
+  highOf(page: number): number {
+    return this.i32[page + 1];
+  }
+
+  isUser(page: number): boolean {
+    return (this.i32[page] & KEY_USER) !== 0;
+  }
+
+  /** Physical address that the page was at when it was noted. */
+  frameOf(page: number): number {
+    return this.i32[page + 2] >>> 0;
   }
 
   clear(): void {

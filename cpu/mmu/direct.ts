@@ -3,27 +3,14 @@
  * Within it translated code reaches memory with one comparison. Looking for it marks its pages accessed and dirty, as its
  * use will not.
  *
- * A window found is kept with the state that it depends on, and the pages of its tables are flagged, so that a store to
+ * A window found is kept with the state that it depends on (spaces.ts), and the pages of its tables are flagged, so that a store to
  * one of them, however it comes, is told (`written`) and the window looked for anew when it is next asked for. Until the
  * guest flushes translations it may not rely on such a store, so code may run on with the old window.
  */
-import { PAGE_SIZE, S_CR0, S_CR3, S_CR4, S_EFER, S_PAGE_FLAGS, S_WALK } from '../state.ts';
+import { MOST_SPACES, PAGE_SIZE, S_PAGE_FLAGS, S_WALK } from '../state.ts';
 import type { Mmu } from './mmu.ts';
-import {
-  ACCESS_IMPLICIT,
-  ACCESS_WRITE,
-  CR0_PG,
-  CR0_WP,
-  CR4_PAE,
-  CR4_PSE,
-  CR4_SMAP,
-  CR4_SMEP,
-  EFER_LMA,
-  EFER_NXE,
-  type WalkContext,
-  walk,
-  walked,
-} from './walk.ts';
+import { type AddressSpaces, NO_SPACE } from './spaces.ts';
+import { ACCESS_IMPLICIT, ACCESS_WRITE, type WalkContext, walk, walked } from './walk.ts';
 
 /** The same window is always the same object. */
 export interface DirectWindow {
@@ -31,25 +18,15 @@ export interface DirectWindow {
   readonly length: number;
 }
 
-/** An address space that the guest used: what its translation depends on, its window, and the pages of the tables. */
+/** An address space that the guest used: its window, and the pages of the tables. */
 interface Space {
-  readonly registers: readonly number[];
   readonly window: DirectWindow;
   readonly tables: ReadonlySet<number>;
+  lastUse: number;
 }
 
 /** Guests leave page 0 unmapped, some a little more. */
 const HIGHEST_START = 0x200000;
-/** Address spaces that are remembered. */
-const MOST_SPACES = 8;
-/** State that translation depends on, besides the tables: word and its bits that count. */
-const REGISTERS: readonly (readonly [word: number, mask: number])[] = [
-  [S_CR0 >> 2, CR0_WP | CR0_PG],
-  [S_CR3 >> 2, -1],
-  [(S_CR3 >> 2) + 1, -1],
-  [S_CR4 >> 2, CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP],
-  [S_EFER >> 2, EFER_LMA | EFER_NXE],
-];
 
 /** Page flag: a window's tables are in this page (bit 0: code of decoded blocks; bit 1: of regions). */
 const PAGE_HAS_TABLES = 4;
@@ -62,50 +39,65 @@ function identity(context: WalkContext, address: number): boolean {
 
 export class DirectWindows {
   private readonly mmu: Mmu;
-  /** The last one used stands first. */
-  private spaces: Space[] = [];
-  /** The one that was active when the registers were last looked at; undefined: it is not known. */
-  private active: Space | undefined;
+  /** Which of the spaces below is active, and all that else is to be known without TypeScript. */
+  private readonly known: AddressSpaces;
+  private readonly spaces: (Space | undefined)[] = Array(MOST_SPACES).fill(undefined);
+  private uses = 0;
+  /** Numbers of the windows that were found. */
+  private readonly numbers = new WeakMap<DirectWindow, number>();
+  private lastNumber = 0;
   /** Page → how many spaces have tables in it. */
   private readonly tables = new Map<number, number>();
 
   constructor(mmu: Mmu) {
     this.mmu = mmu;
+    this.known = mmu.spaces;
   }
 
-  /** The window of the active address space if it is known; undefined: `find` must look. */
-  get known(): DirectWindow | undefined {
-    this.active = this.spaces.find((space) => this.isActive(space));
-    return this.active?.window;
+  /** The window of the address space that the registers name, if it is known; undefined: `find` must look. */
+  activate(): DirectWindow | undefined {
+    const slot = this.known.find();
+    this.known.active = slot;
+    return this.spaces[slot]?.window;
   }
 
   /** Have tables of the address space in use changed, while the registers stayed the same? */
   get changed(): boolean {
-    return this.active === undefined;
-  }
-
-  private isActive(space: Space): boolean {
-    const { i32 } = this.mmu;
-    for (let i = 0; i < REGISTERS.length; i++) {
-      const [word, mask] = REGISTERS[i];
-      if (space.registers[i] !== (i32[word] & mask)) return false;
-    }
-    return true;
+    return this.known.active === NO_SPACE;
   }
 
   /** The window of the active address space; length 0 when it has none. `last` is one that may be in use. */
   find(last: DirectWindow): DirectWindow {
-    const at = this.spaces.findIndex((space) => this.isActive(space));
-    const [space] = at < 0 ? [this.search(last)] : this.spaces.splice(at, 1);
-    this.spaces.unshift(space);
-    this.active = space;
-    if (this.spaces.length > MOST_SPACES) this.release(this.spaces.pop()!);
+    let slot = this.known.find();
+    if (slot === NO_SPACE) {
+      const space = this.search(last);
+      slot = this.freeSlot();
+      this.spaces[slot] = space;
+      this.known.put(slot, this.numberOf(space.window));
+    }
+    const space = this.spaces[slot]!;
+    space.lastUse = ++this.uses;
+    this.known.use(slot);
     return space.window;
+  }
+
+  /** A slot that is free, as the space that was used least recently is forgotten if need be. */
+  private freeSlot(): number {
+    const ages = this.spaces.map((space) => space?.lastUse ?? 0);
+    const slot = ages.indexOf(Math.min(...ages));
+    this.release(slot);
+    return slot;
+  }
+
+  private numberOf(window: DirectWindow): number {
+    const number = this.numbers.get(window) ?? ++this.lastNumber;
+    this.numbers.set(window, number);
+    return number;
   }
 
   /** Is this the window of an address space that is remembered? */
   has(window: DirectWindow): boolean {
-    return this.spaces.some((space) => space.window === window);
+    return this.spaces.some((space) => space?.window === window);
   }
 
   private search(last: DirectWindow): Space {
@@ -125,10 +117,10 @@ export class DirectWindows {
     let end = low;
     while (end < mmu.ramSize && isDirect(end)) end += walked.pageSize - (end & (walked.pageSize - 1));
     const length = Math.max(0, Math.min(end, mmu.ramSize) - low);
-    const same = [last, ...this.spaces.map(({ window }) => window)].find((w) => w.low === low && w.length === length);
+    const windows = [last, ...this.spaces.flatMap((space) => space?.window ?? [])];
+    const same = windows.find((window) => window.low === low && window.length === length);
     for (const page of tables) this.watch(page);
-    const registers = REGISTERS.map(([word, mask]) => mmu.i32[word] & mask);
-    return { registers, window: same ?? { low, length }, tables };
+    return { window: same ?? { low, length }, tables, lastUse: 0 };
   }
 
   private watch(page: number): void {
@@ -139,8 +131,12 @@ export class DirectWindows {
     this.mmu.protectPage(page * PAGE_SIZE);
   }
 
-  private release(space: Space): void {
-    if (space === this.active) this.active = undefined;
+  /** Forgets the space of a slot, if there is one. */
+  private release(slot: number): void {
+    const space = this.spaces[slot];
+    if (space === undefined) return;
+    this.spaces[slot] = undefined;
+    this.known.remove(slot);
     for (const page of space.tables) {
       const count = this.tables.get(page)! - 1;
       if (count > 0) this.tables.set(page, count);
@@ -155,14 +151,12 @@ export class DirectWindows {
   written(address: number, length: number): void {
     for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) {
       if (!this.tables.has(page)) continue;
-      for (const space of this.spaces) if (space.tables.has(page)) this.release(space);
-      this.spaces = this.spaces.filter(({ tables }) => !tables.has(page));
+      for (let slot = 0; slot < MOST_SPACES; slot++) if (this.spaces[slot]?.tables.has(page)) this.release(slot);
     }
   }
 
   /** Forgets all windows. */
   clear(): void {
-    for (const space of this.spaces) this.release(space);
-    this.spaces = [];
+    for (let slot = 0; slot < MOST_SPACES; slot++) this.release(slot);
   }
 }

@@ -6,15 +6,18 @@
  */
 import type { AccessSize, BusDevice } from '../../devices/bus.ts';
 import { GuestFault, raise, VECTOR_AC, VECTOR_GP } from '../fault.ts';
-import { privilegeLevel } from '../mode.ts';
+import { MODE_WATCHED, privilegeLevel } from '../mode.ts';
 import {
   PAGE_SIZE,
   RAM_BASE,
+  S_CR0,
   S_MODE,
   S_PAGE_FLAGS,
   S_RAM_SIZE,
+  S_RFLAGS,
   S_SLOW_ADDRESS,
   S_SLOW_VALUE,
+  S_SYSTEM_COPY,
   S_TLB_BASE,
   S_TLB_LARGE,
   S_TLB_LARGEST,
@@ -30,7 +33,9 @@ import {
   TLB_WRITE,
 } from '../state.ts';
 import { BREAK_ON_READ, BREAK_ON_WRITE, breakpointsAt } from '../system/debug.ts';
-import { CodePages } from './code-pages.ts';
+import { CodePages, NO_PAGE } from './code-pages.ts';
+import { NotedFault } from './noted-fault.ts';
+import { AddressSpaces } from './spaces.ts';
 import {
   ACCESS_FETCH,
   ACCESS_IMPLICIT,
@@ -52,6 +57,14 @@ export const MISS = -1;
 /** Flag of a size argument: the same address will be stored to. */
 export const FOR_WRITE = 0x100;
 
+/** CR0.AM and RFLAGS.AC. */
+const ALIGNMENT_CHECK = 1 << 18;
+
+/** What a slow access of generated code comes to where it is tried ahead of TypeScript. */
+const PLAIN_NOT = 0;
+const PLAIN_DONE = 1;
+export const PLAIN_FAULTED = 2;
+
 /** Large pages are noted by their parts of this size, of which each has a bit by a hash of its address. */
 const LARGE_PART = 0x200000;
 
@@ -66,20 +79,20 @@ export class Mmu {
   private readonly mmio: BusDevice;
   /** Told of every write to a page whose flag is set, before it is visible to translated code. */
   onCodeWrite: (address: number, length: number) => void = () => {};
-  /** Are operands to be aligned (CR0.AM, RFLAGS.AC, CPL 3)? Are data breakpoints on? Kept by updateMode. */
-  aligning = false;
-  watching = false;
   /** Breakpoints that the running instruction met, as bits of DR6. */
   hits = 0;
   /** Where code was fetched from. */
   readonly code: CodePages;
+  readonly spaces: AddressSpaces;
   /** The fault that made the last slow access fail. */
-  readonly fault = new GuestFault();
+  readonly fault: NotedFault;
 
   constructor(buffer: ArrayBufferLike, ramSize: number, mmio: BusDevice) {
     this.u8 = new Uint8Array(buffer);
     this.i32 = new Int32Array(buffer);
     this.code = new CodePages(this.i32);
+    this.spaces = new AddressSpaces(this.i32);
+    this.fault = new NotedFault(this.i32);
     this.ramSize = ramSize;
     this.mmio = mmio;
     this.i32[S_RAM_SIZE >> 2] = ramSize;
@@ -92,7 +105,7 @@ export class Mmu {
   flush(): void {
     const { i32 } = this;
     i32[S_TLB_LARGEST >> 2] = PAGE_SIZE;
-    i32.fill(0, S_TLB_LARGE >> 2, (S_TLB_LARGE >> 2) + TLB_LARGE_BITS / 32);
+    i32.fill(0, S_TLB_LARGE >> 2, (S_TLB_LARGE >> 2) + (TLB_LARGE_BITS >> 5));
     i32.fill(-1, S_TLB_SUPERVISOR >> 2, (S_TLB_SUPERVISOR + TLB_ENTRIES * TLB_STRIDE) >> 2);
     if (i32[S_TLB_USER_USED >> 2] === 0) return;
     i32[S_TLB_USER_USED >> 2] = 0;
@@ -106,15 +119,20 @@ export class Mmu {
     const part = largePart(low, high);
     if (!(i32[(S_TLB_LARGE >> 2) + (part >>> 5)] & (1 << (part & 31)))) {
       const entry = ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
-      i32.fill(-1, (S_TLB_SUPERVISOR + entry) >> 2, (S_TLB_SUPERVISOR + entry + TLB_STRIDE) >> 2);
-      i32.fill(-1, (S_TLB_USER + entry) >> 2, (S_TLB_USER + entry + TLB_STRIDE) >> 2);
+      this.dropEntry(S_TLB_SUPERVISOR + entry);
+      this.dropEntry(S_TLB_USER + entry);
       return;
     }
     for (let entry = S_TLB_SUPERVISOR; entry < S_TLB_USER + TLB_ENTRIES * TLB_STRIDE; entry += TLB_STRIDE) {
       const tag = (entry + TLB_READ) >> 2;
-      if (((i32[tag] ^ low) & -largestPage) === 0 && i32[tag + 1] === high)
-        i32.fill(-1, entry >> 2, (entry + TLB_STRIDE) >> 2);
+      if (((i32[tag] ^ low) & -largestPage) === 0 && i32[tag + 1] === high) this.dropEntry(entry);
     }
+  }
+
+  private dropEntry(entry: number): void {
+    const { i32 } = this;
+    i32[(entry + TLB_READ) >> 2] = -1;
+    i32[(entry + TLB_WRITE) >> 2] = -1;
   }
 
   /** Takes the write permission of all entries that reach the page at physical `address` (it now holds code). */
@@ -127,6 +145,18 @@ export class Mmu {
         i32[(entry + TLB_WRITE + 4) >> 2] = -1;
       }
     }
+  }
+
+  /** Are data breakpoints on? */
+  get watching(): boolean {
+    return (this.i32[S_MODE >> 2] & MODE_WATCHED) !== 0;
+  }
+
+  /** Are operands to be aligned (CPL 3, CR0.AM, RFLAGS.AC)? */
+  get aligning(): boolean {
+    const { i32 } = this;
+    if (i32[S_TLB_BASE >> 2] !== S_TLB_STRICT || this.user === 0) return false;
+    return (i32[S_CR0 >> 2] & i32[S_RFLAGS >> 2] & ALIGNMENT_CHECK) !== 0;
   }
 
   /** ACCESS_USER at CPL 3. */
@@ -152,27 +182,36 @@ export class Mmu {
     const tag = (entry + (access & ACCESS_WRITE ? TLB_WRITE : TLB_READ)) >> 2;
     if (i32[tag] === (low & -PAGE_SIZE) && i32[tag + 1] === high) return (low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0;
     const address = this.resolve(low, high, access);
-    if (address >= 0) this.enter(low, high, address, user);
+    if (address !== FAULTED && address !== NOT_RAM) this.enter(low, high, address, user);
     return address;
   }
 
-  /** Offset in the memory of an access of 4 or 8 bytes that is aligned and that the TLB allows at once; else MISS. */
+  /** Offset in the memory of an access of 4 or 8 bytes that is aligned and plain; else MISS. */
   private hit(low: number, high: number, size: number, access: number): number {
     return low & (size - 1) ? MISS : this.span(low, high, size, access);
   }
 
   /**
    * Where in the memory the CPU finds `length` bytes that it accesses by itself, at an address divisible by 4: offset for
-   * i32, if they are in one page that the TLB knows. MISS: they are to be accessed piece by piece.
+   * i32, if they are in one page of RAM that may be accessed so. MISS: they are to be accessed piece by piece.
    */
   span(low: number, high: number, length: number, access: number): number {
-    const { i32 } = this;
     if (low & 3 || (low & (PAGE_SIZE - 1)) > PAGE_SIZE - length || this.watching) return MISS;
-    const tlb = access & ACCESS_USER ? S_TLB_USER : S_TLB_SUPERVISOR;
-    const entry = tlb + ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_STRIDE;
-    const tag = (entry + (access & ACCESS_WRITE ? TLB_WRITE : TLB_READ)) >> 2;
-    if (i32[tag] !== (low & -PAGE_SIZE) || i32[tag + 1] !== high) return MISS;
-    return RAM_BASE + ((low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0);
+    const address = this.find(low, high, access);
+    if (address === FAULTED || address === NOT_RAM) return MISS;
+    if (access & ACCESS_WRITE && this.u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) return MISS;
+    return RAM_BASE + (address >>> 0);
+  }
+
+  /** Where `length` bytes, 64 at most, can be read that the CPU wants by itself (descriptor tables, TSS); offset for i32. */
+  systemBytes(low: number, high: number, length: number): number {
+    const at = this.span(low, high, length, ACCESS_READ | ACCESS_IMPLICIT);
+    return at === MISS ? this.systemCopy(low, high, length) : at;
+  }
+
+  private systemCopy(low: number, high: number, length: number): number {
+    if (!this.loadTo(S_SYSTEM_COPY, low, high, length, ACCESS_READ | ACCESS_IMPLICIT)) raiseWalked();
+    return S_SYSTEM_COPY;
   }
 
   /** Enters the page of the last walk into the TLB of this privilege. */
@@ -203,24 +242,31 @@ export class Mmu {
 
   /**
    * The slow path where nothing is amiss but that the TLB lacks the page: the access lies in one page of RAM, and the
-   * guest may make it. Generated code tries this first. @returns whether the value is loaded
+   * guest may make it; or it may not, and the fault is noted. Generated code tries this first. @returns PLAIN_*
    */
-  loadPlain(sizeAndFlags: number): boolean {
+  loadPlain(sizeAndFlags: number): number {
     const { u8 } = this;
     const size = sizeAndFlags & 0xff;
     const address = this.plainAddress(size, sizeAndFlags & FOR_WRITE ? ACCESS_WRITE : ACCESS_READ);
-    if (address === MISS) return false;
+    if (address === MISS) return PLAIN_NOT;
+    if (address === FAULTED) return this.plainFaulted();
     u8.copyWithin(S_SLOW_VALUE, RAM_BASE + address, RAM_BASE + address + size);
-    return true;
+    return PLAIN_DONE;
   }
 
   /** As {@link loadPlain} for a store, to a page without code. */
-  storePlain(size: number): boolean {
+  storePlain(size: number): number {
     const { u8 } = this;
     const address = this.plainAddress(size, ACCESS_WRITE);
-    if (address === MISS || u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) return false;
+    if (address === FAULTED) return this.plainFaulted();
+    if (address === MISS || u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) return PLAIN_NOT;
     u8.copyWithin(RAM_BASE + address, S_SLOW_VALUE, S_SLOW_VALUE + size);
-    return true;
+    return PLAIN_DONE;
+  }
+
+  private plainFaulted(): number {
+    this.walkFaulted();
+    return PLAIN_FAULTED;
   }
 
   /** Has the TLB know the page of the access in the mailbox, for a region. @returns whether the TLB now allows it */
@@ -228,17 +274,19 @@ export class Mmu {
     const { u8 } = this;
     const write = (sizeAndFlags & FOR_WRITE) !== 0;
     const address = this.plainAddress(sizeAndFlags & 0xff, write ? ACCESS_WRITE : ACCESS_READ);
-    return address !== MISS && !walked.guarded && !(write && u8[S_PAGE_FLAGS + (address >>> 12)] !== 0);
+    if (address === MISS || address === FAULTED || walked.guarded) return false;
+    return !write || u8[S_PAGE_FLAGS + (address >>> 12)] === 0;
   }
 
-  /** Physical address of the access in the mailbox, whose page enters the TLB; MISS: it is not plain. */
+  /** Physical address of the access in the mailbox, whose page enters the TLB; FAULTED; MISS: it is not plain. */
   private plainAddress(size: number, access: number): number {
     const { i32, user } = this;
     const low = i32[S_SLOW_ADDRESS >> 2];
     const high = i32[(S_SLOW_ADDRESS + 4) >> 2];
     if (i32[S_TLB_BASE >> 2] === S_TLB_STRICT || (low & (PAGE_SIZE - 1)) > PAGE_SIZE - size) return MISS;
     const address = this.resolve(low, high, access | user);
-    if (address === FAULTED || address === NOT_RAM) return MISS;
+    if (address === FAULTED) return FAULTED;
+    if (address === NOT_RAM) return MISS;
     this.enter(low, high, address, user);
     return address;
   }
@@ -287,21 +335,13 @@ export class Mmu {
   /** Notes a guest's fault; anything else is an error of ours and goes on. */
   caught(error: unknown): number {
     if (!(error instanceof GuestFault)) throw error;
-    this.fault.vector = error.vector;
-    this.fault.errorCode = error.errorCode;
-    this.fault.notCanonical = error.notCanonical;
-    this.fault.addressLow = error.addressLow;
-    this.fault.addressHigh = error.addressHigh;
+    this.fault.noteAccess(error.vector, error.errorCode, error.notCanonical, error.addressLow, error.addressHigh);
     return 1;
   }
 
   /** Notes the fault of the last walk, without a throw. */
   private walkFaulted(): number {
-    this.fault.vector = walked.vector;
-    this.fault.errorCode = walked.errorCode;
-    this.fault.notCanonical = walked.vector === VECTOR_GP;
-    this.fault.addressLow = walked.low;
-    this.fault.addressHigh = walked.high;
+    this.fault.noteAccess(walked.vector, walked.errorCode, walked.vector === VECTOR_GP, walked.low, walked.high);
     return 1;
   }
 
@@ -391,7 +431,7 @@ export class Mmu {
   /** A read that the CPU itself makes as supervisor (descriptor tables, TSS). */
   readSystem(low: number, high: number, size: AccessSize): number {
     if (size === 4) {
-      const at = this.hit(low, high, size, ACCESS_READ);
+      const at = this.hit(low, high, size, ACCESS_READ | ACCESS_IMPLICIT);
       if (at !== MISS) return this.i32[at >>> 2] >>> 0;
     }
     if (!this.loadTo(this.scratch, low, high, size, ACCESS_READ | ACCESS_IMPLICIT)) raiseWalked();
@@ -500,6 +540,11 @@ export class Mmu {
 
   /** Is all code that is known by its address still mapped as it was? Also false when that is too much to look at. */
   codeIsMapped(): boolean {
-    return this.code.areMapped((low, high, isUser) => this.fetchAs(low, high, isUser ? ACCESS_USER : 0));
+    const { code } = this;
+    if (code.isFull) return false;
+    for (let page = code.first(); page !== NO_PAGE; page = code.next(page))
+      if (this.fetchAs(code.lowOf(page), code.highOf(page), code.isUser(page) ? ACCESS_USER : 0) !== code.frameOf(page))
+        return false;
+    return true;
   }
 }

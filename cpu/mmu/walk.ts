@@ -13,7 +13,7 @@ import {
   VECTOR_GP,
   VECTOR_PF,
 } from '../fault.ts';
-import { RAM_BASE, S_CR0, S_CR3, S_CR4, S_EFER, S_RAM_SIZE, S_RFLAGS, S_WALK } from '../state.ts';
+import { RAM_BASE, S_CR0, S_CR3, S_CR4, S_EFER, S_RAM_SIZE, S_RFLAGS, S_WALK, S_ZERO } from '../state.ts';
 
 export const ACCESS_READ = 0;
 export const ACCESS_WRITE = PF_WRITE;
@@ -120,13 +120,14 @@ function isRam(c: WalkContext, address: number): boolean {
   return address >>> 0 < c.i32[S_RAM_SIZE >> 2] >>> 0;
 }
 
-/** Reads the word of a paging structure; outside RAM it reads as absent. */
-function entryWord(c: WalkContext, address: number): number {
-  return isRam(c, address) ? c.i32[(RAM_BASE + (address >>> 0)) >>> 2] : 0;
+/** Offset in the memory of the entry of a paging structure at a physical address; outside RAM entries read as absent. */
+function entryOffset(c: WalkContext, address: number): number {
+  return isRam(c, address) ? RAM_BASE + (address >>> 0) : S_ZERO;
 }
 
+/** Sets bits of an entry that was found present. Most have them already, and need no store. */
 function setEntryBits(c: WalkContext, address: number, bits: number): void {
-  if (isRam(c, address)) c.i32[(RAM_BASE + (address >>> 0)) >>> 2] |= bits;
+  if ((c.i32[(RAM_BASE + (address >>> 0)) >>> 2] & bits) !== bits) c.i32[(RAM_BASE + (address >>> 0)) >>> 2] |= bits;
 }
 
 /** May it, by the joint permissions? `writable`, `user`: all levels allow it. */
@@ -159,7 +160,7 @@ function mayWrite(access: number, writable: boolean, dirty: boolean, cr0: number
 /** 32-bit paging, 4 KiB and 4 MiB pages (SDM 4.3). */
 function walk32(c: WalkContext, low: number, access: number, cr0: number, cr4: number): boolean {
   const pdeAddress = (c.i32[S_CR3 >> 2] & 0xfffff000) + ((low >>> 22) << 2);
-  const pde = entryWord(c, pdeAddress);
+  const pde = c.i32[entryOffset(c, pdeAddress) >>> 2];
   c.i32[(S_WALK >> 2) + 1] = pdeAddress;
   walked.top = 1;
   walked.last = 1;
@@ -177,7 +178,7 @@ function walk32(c: WalkContext, low: number, access: number, cr0: number, cr4: n
     return true;
   }
   const pteAddress = (pde & 0xfffff000) + (((low >>> 12) & 0x3ff) << 2);
-  const pte = entryWord(c, pteAddress);
+  const pte = c.i32[entryOffset(c, pteAddress) >>> 2];
   c.i32[S_WALK >> 2] = pteAddress;
   walked.last = 0;
   if (!(pte & PTE_P)) return fault(c, access, 0, low, 0);
@@ -221,11 +222,12 @@ function walkPae(
     if (level === 3) index = (high >>> 7) & 511;
     else if (level < 2) index = (low >>> (12 + 9 * level)) & 511;
     else if (long) index |= (high & 0x7f) << 2;
-    const address = table + index * 8;
+    const address = (table + index * 8) | 0;
     i32[(S_WALK >> 2) + level] = address;
     walked.last = level;
-    const entry = entryWord(c, address);
-    const entryHigh = entryWord(c, address + 4);
+    const at = entryOffset(c, address);
+    const entry = i32[at >>> 2];
+    const entryHigh = i32[(at + 4) >>> 2];
     if (!(entry & PTE_P)) return fault(c, access, 0, low, high);
     const pdpte = !long && level === 2;
     // Reserved: physical bits beyond MAXPHYADDR, NX without EFER.NXE, PS in a PML4 entry.

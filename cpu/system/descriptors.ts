@@ -1,9 +1,12 @@
-/** Segment descriptors and loading segment registers (Intel SDM vol. 3A ch. 3 and 5). */
+/**
+ * Segment descriptors and loading segment registers (Intel SDM vol. 3A ch. 3 and 5). What delivery and IRET of 64-bit code
+ * need is compiled ahead of time too (aot/compile.ts).
+ */
 import type { Cpu } from '../cpu.ts';
 import { SEG_CS, SEG_SS } from '../decode/insn.ts';
 import { raise, VECTOR_GP, VECTOR_NP, VECTOR_SS, VECTOR_TS } from '../fault.ts';
 import { MISS } from '../mmu/mmu.ts';
-import { ACCESS_READ } from '../mmu/walk.ts';
+import { ACCESS_IMPLICIT, ACCESS_WRITE } from '../mmu/walk.ts';
 import { MODE_PROTECTED } from '../mode.ts';
 import {
   S_EFER,
@@ -48,9 +51,9 @@ function locate(cpu: Cpu, selector: number, bytes: number): boolean {
   const limit = i32[(table + 8) >> 2] >>> 0;
   const offset = selector & 0xfff8;
   if (offset + bytes - 1 > limit) return false;
-  const low = (i32[table >> 2] >>> 0) + offset;
-  descriptor.address = low | 0;
-  descriptor.addressHigh = (i32[(table + 4) >> 2] + (low > 0xffffffff ? 1 : 0)) | 0;
+  const low = (i32[table >> 2] + offset) | 0;
+  descriptor.address = low;
+  descriptor.addressHigh = (i32[(table + 4) >> 2] + (low >>> 0 < offset >>> 0 ? 1 : 0)) | 0;
   return true;
 }
 
@@ -62,14 +65,9 @@ export function readDescriptor(cpu: Cpu, selector: number, vector = VECTOR_GP): 
 /** As {@link readDescriptor}. @returns false when the selector is outside its table. */
 export function tryReadDescriptor(cpu: Cpu, selector: number): boolean {
   if (!locate(cpu, selector, 8)) return false;
-  const at = cpu.mmu.span(descriptor.address, descriptor.addressHigh, 8, ACCESS_READ);
-  if (at !== MISS) {
-    descriptor.low = cpu.i32[at >>> 2];
-    descriptor.high = cpu.i32[(at >>> 2) + 1];
-    return true;
-  }
-  descriptor.low = cpu.mmu.readSystem(descriptor.address, descriptor.addressHigh, 4) | 0;
-  descriptor.high = cpu.mmu.readSystem((descriptor.address + 4) | 0, descriptor.addressHigh, 4) | 0;
+  const at = cpu.mmu.systemBytes(descriptor.address, descriptor.addressHigh, 8);
+  descriptor.low = cpu.i32[at >>> 2];
+  descriptor.high = cpu.i32[(at + 4) >>> 2];
   return true;
 }
 
@@ -93,7 +91,10 @@ export function limitOf(low: number, high: number): number {
 export function setDescriptorBits(cpu: Cpu, bits: number): void {
   if ((descriptor.high & bits) === bits) return;
   descriptor.high |= bits;
-  cpu.mmu.writeSystem((descriptor.address + 4) | 0, descriptor.addressHigh, 4, descriptor.high);
+  const address = (descriptor.address + 4) | 0;
+  const at = cpu.mmu.span(address, descriptor.addressHigh, 4, ACCESS_WRITE | ACCESS_IMPLICIT);
+  if (at === MISS) cpu.mmu.writeSystem(address, descriptor.addressHigh, 4, descriptor.high);
+  else cpu.i32[at >>> 2] = descriptor.high;
 }
 
 /** Fills segment register `n` from a descriptor's dwords. */

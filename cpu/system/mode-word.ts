@@ -72,11 +72,8 @@ export function currentPrivilegeLevel(cpu: Cpu): number {
   return (cpu.i32[S_MODE >> 2] >> MODE_CPL_SHIFT) & 3;
 }
 
-const lastControl = { cr0: 0, cr4: 0, bits: MODE_SSE_UD };
-
-/** The bits of the mode word that follow from CR0 and CR4; these hardly ever change. */
+/** The bits of the mode word that follow from CR0 and CR4. */
 function controlBits(cr0: number, cr4: number): number {
-  if (cr0 === lastControl.cr0 && cr4 === lastControl.cr4) return lastControl.bits;
   let bits = 0;
   if (cr0 & CR0_PE) bits |= MODE_PROTECTED;
   if (cr0 & (CR0_EM | CR0_TS)) bits |= MODE_NO_X87;
@@ -86,13 +83,10 @@ function controlBits(cr0: number, cr4: number): number {
   if ((cr0 & (CR0_MP | CR0_TS)) === (CR0_MP | CR0_TS)) bits |= MODE_WAIT_NM;
   if (cr4 & CR4_OSXSAVE) bits |= MODE_OSXSAVE;
   if (cr4 & CR4_FSGSBASE) bits |= MODE_FSGSBASE;
-  lastControl.cr0 = cr0;
-  lastControl.cr4 = cr4;
-  lastControl.bits = bits;
   return bits;
 }
 
-/** Recomputes the mode word at privilege level `cpl`. Call after every change of its inputs. */
+/** Compiled ahead of time too (aot/compile.ts). Recomputes the mode word at privilege level `cpl`. Call after every change of its inputs. */
 export function updateMode(cpu: Cpu, cpl = currentPrivilegeLevel(cpu)): void {
   const { i32 } = cpu;
   const cr0 = i32[S_CR0 >> 2];
@@ -112,12 +106,11 @@ export function updateMode(cpu: Cpu, cpl = currentPrivilegeLevel(cpu)): void {
   if (long) mode |= MODE_LONG;
   if (!(cr0 & CR0_PE) || cpl <= ((rflags >> 12) & 3)) mode |= MODE_IOPL;
   if (rflags & 0x100) mode |= MODE_TRAP;
-  cpu.mmu.watching = hasBreakpoints(i32);
-  if (cpu.mmu.watching) mode |= MODE_WATCHED;
+  const watching = hasBreakpoints(i32);
+  if (watching) mode |= MODE_WATCHED;
   i32[S_MODE >> 2] = mode;
-  cpu.mmu.aligning = cpl === 3 && (cr0 & CR0_AM) !== 0 && (rflags & RFLAGS_AC) !== 0;
-  const strict = cpu.mmu.aligning || cpu.mmu.watching;
-  i32[S_TLB_BASE >> 2] = strict ? S_TLB_STRICT : cpl === 3 ? S_TLB_USER : S_TLB_SUPERVISOR;
+  const aligning = cpl === 3 && (cr0 & CR0_AM) !== 0 && (rflags & RFLAGS_AC) !== 0;
+  i32[S_TLB_BASE >> 2] = aligning || watching ? S_TLB_STRICT : cpl === 3 ? S_TLB_USER : S_TLB_SUPERVISOR;
 }
 
 /** MXCSR: all exceptions masked, round to nearest, no DAZ or FTZ, and the precision flag set already. */

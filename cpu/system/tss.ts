@@ -1,4 +1,7 @@
-/** The stack that the TSS holds for an inner ring (Intel SDM vol. 3A 8.2.1, 8.7). */
+/**
+ * The stack that the TSS holds for an inner ring (Intel SDM vol. 3A 8.2.1, 8.7); those of a 64-bit TSS are read by code
+ * that is compiled ahead of time too (aot/compile.ts).
+ */
 import type { Cpu } from '../cpu.ts';
 import { raise, VECTOR_SS, VECTOR_TS } from '../fault.ts';
 import { SEGMENT_ATTR, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_SELECTOR, SEGMENT_TR, segmentOffset } from '../state.ts';
@@ -8,6 +11,8 @@ import { isLong } from './descriptors.ts';
 export const TSS_WIDE = 1 << 11;
 /** Where the first interrupt stack of a 64-bit TSS stands, less one entry: IST1 is at 0x24. */
 const TSS_IST = 0x1c;
+/** RSP0 of a 64-bit TSS. */
+const TSS_RSP0 = 4;
 
 /** Result of {@link readInnerStack}. */
 export const innerStack = { low: 0, high: 0, selector: 0 };
@@ -15,7 +20,7 @@ export const innerStack = { low: 0, high: 0, selector: 0 };
 /** Reads the stack for ring `cpl`. `ext`: bit 0 of error codes. @throws GuestFault #TS, #SS. */
 export function readInnerStack(cpu: Cpu, cpl: number, ext: number): void {
   if (isLong(cpu)) {
-    readLongStack(cpu, 4 + cpl * 8, ext);
+    readLongInnerStack(cpu, cpl, ext);
     return;
   }
   const tr = segmentOffset(SEGMENT_TR);
@@ -28,6 +33,11 @@ export function readInnerStack(cpu: Cpu, cpl: number, ext: number): void {
   innerStack.selector = cpu.mmu.readSystem((at + (wide ? 4 : 2)) | 0, 0, 2);
 }
 
+/** The same in long mode. */
+export function readLongInnerStack(cpu: Cpu, cpl: number, ext: number): void {
+  readLongStack(cpu, TSS_RSP0 + cpl * 8, ext);
+}
+
 /** Reads interrupt stack `ist` (1…7) of a 64-bit TSS. */
 export function readInterruptStack(cpu: Cpu, ist: number, ext: number): void {
   readLongStack(cpu, TSS_IST + ist * 8, ext);
@@ -36,10 +46,11 @@ export function readInterruptStack(cpu: Cpu, ist: number, ext: number): void {
 function readLongStack(cpu: Cpu, slot: number, ext: number): void {
   checkLimit(cpu, slot + 7, ext);
   const tr = segmentOffset(SEGMENT_TR);
-  const sum = (cpu.i32[(tr + SEGMENT_BASE) >> 2] >>> 0) + slot;
-  const high = (cpu.i32[(tr + SEGMENT_BASE + 4) >> 2] + (sum > 0xffffffff ? 1 : 0)) | 0;
-  innerStack.low = cpu.mmu.readSystem(sum | 0, high, 4) | 0;
-  innerStack.high = cpu.mmu.readSystem((sum + 4) | 0, high, 4) | 0;
+  const low = (cpu.i32[(tr + SEGMENT_BASE) >> 2] + slot) | 0;
+  const high = (cpu.i32[(tr + SEGMENT_BASE + 4) >> 2] + (low >>> 0 < slot >>> 0 ? 1 : 0)) | 0;
+  const at = cpu.mmu.systemBytes(low, high, 8);
+  innerStack.low = cpu.i32[at >>> 2];
+  innerStack.high = cpu.i32[(at + 4) >>> 2];
   innerStack.selector = 0;
   if (innerStack.high !== (innerStack.high << 16) >> 16) raise(VECTOR_SS, ext);
 }

@@ -1,8 +1,10 @@
 /** The small functions of the core module: slow memory path and evaluation of lazy flags of any kind. */
 
+import { CANNOT } from '../exits.ts';
 import { IrBuffer } from '../ir/builder.ts';
 import { FLAGS_ALL, FlagTracker, flagBits } from '../ir/flags.ts';
 import * as op from '../ir/ops.ts';
+import { PLAIN_FAULTED } from '../mmu/mmu.ts';
 import * as state from '../state.ts';
 import {
   CORE_TYPES,
@@ -19,6 +21,9 @@ import {
 } from './core-types.ts';
 import { IrEmitter, LocalPool } from './emitter.ts';
 import * as wasm from './encoder.ts';
+
+/** Local of the slow path's result. */
+const RESULT = 2;
 
 export interface CoreFunction {
   type: number;
@@ -91,19 +96,24 @@ function byKind(
     : { type: TYPE_FLAGS, body: body.written(), exportAs };
 }
 
-/** @param plain a function that may do it all (Mmu.loadPlain, storePlain); otherwise `target` does */
+/** @param plain a function that tries it first (Mmu.loadPlain, storePlain: → PLAIN_*); otherwise `target` does */
 function slowPath(target: number, plain: number | undefined): CoreFunction {
   const out = new wasm.Encoder();
-  out.u32(0);
+  out.u32(1);
+  out.u32(1);
+  out.byte(wasm.VALUE_TYPE[op.T_I32]);
   out.i32Const(0);
   out.localGet(0);
   out.storeSized(state.S_SLOW_ADDRESS, 8);
   if (plain !== undefined) {
     out.localGet(1);
     out.call(plain);
+    out.localTee(RESULT);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
-    out.i32Const(0);
+    out.localGet(RESULT);
+    out.i32Const(PLAIN_FAULTED);
+    out.byte(op.I32_EQ);
     out.byte(wasm.RETURN);
     out.byte(wasm.END);
   }
@@ -123,18 +133,51 @@ function forward(target: number, type: number, exportAs: string): CoreFunction {
   return { type, body: out.written(), exportAs };
 }
 
-/** `step(op)` has the helper of a record execute it: → HELPER_* or EXIT_*. */
-const FOR_REGIONS = [
-  forward(IMPORT_HELPER, TYPE_RUN, 'step'),
-  forward(IMPORT_PORT_IN, TYPE_PORT_IN, 'portIn'),
-  forward(IMPORT_PORT_OUT, TYPE_PORT_OUT, 'portOut'),
-];
+/** Calls a function that was compiled ahead of time with what is on the stack: its result in RESULT; if it can, `then`. */
+export function tryCompiled(out: wasm.Encoder, target: number, result: number, then: () => void): void {
+  out.i32Const(0);
+  out.i32Const(0);
+  out.storeSized(state.S_LEFT, 4);
+  out.call(target);
+  out.localTee(result);
+  out.i32Const(CANNOT);
+  out.byte(op.I32_NE);
+  out.loadField(state.S_LEFT, 4);
+  out.byte(op.I32_EQZ);
+  out.byte(op.I32_AND);
+  out.byte(wasm.IF);
+  out.byte(wasm.VOID);
+  then();
+  out.byte(wasm.END);
+}
 
-/** Functions that do memory accesses where only the TLB lacks a page (Mmu.loadPlain, storePlain, fill). */
-interface Plain {
+/** `step(op)` has the helper of a record execute it: → HELPER_* or EXIT_*. */
+function step(compiled: number | undefined): CoreFunction {
+  if (compiled === undefined) return forward(IMPORT_HELPER, TYPE_RUN, 'step');
+  const out = new wasm.Encoder();
+  out.u32(1);
+  out.u32(1);
+  out.byte(wasm.VALUE_TYPE[op.T_I32]);
+  out.localGet(0);
+  tryCompiled(out, compiled, 1, () => {
+    out.localGet(1);
+    out.byte(wasm.RETURN);
+  });
+  out.localGet(0);
+  out.call(IMPORT_HELPER);
+  out.byte(wasm.END);
+  return { type: TYPE_RUN, body: out.written(), exportAs: 'step' };
+}
+
+/** Functions that were compiled ahead of time, which are tried before TypeScript. */
+export interface CompiledFunctions {
+  /** Memory accesses where only the TLB lacks a page (Mmu.loadPlain, storePlain, fill). */
   load: number;
   store: number;
   fill: number;
+  /** Helpers and exceptions (helpers/compiled.ts). */
+  helper: number;
+  fault: number;
 }
 
 /** Without code that fills the TLB regions leave instead. */
@@ -147,7 +190,7 @@ function cannotFill(): CoreFunction {
 }
 
 /** In the order of the FUNCTION_* indices. */
-export function coreFunctions(plain?: Plain): CoreFunction[] {
+export function coreFunctions(compiled?: CompiledFunctions): CoreFunction[] {
   const conditions = Array.from({ length: 8 }, (_, test) =>
     byKind((ir, kind, a, b, result) => {
       const tracker = new FlagTracker(ir);
@@ -157,11 +200,13 @@ export function coreFunctions(plain?: Plain): CoreFunction[] {
   );
   const flags = byKind((ir, kind, a, b, result) => flagBits(ir, kind, a, b, result, FLAGS_ALL), 'flags');
   return [
-    slowPath(IMPORT_SLOW_LOAD, plain?.load),
-    slowPath(IMPORT_SLOW_STORE, plain?.store),
+    slowPath(IMPORT_SLOW_LOAD, compiled?.load),
+    slowPath(IMPORT_SLOW_STORE, compiled?.store),
     ...conditions,
     flags,
-    ...FOR_REGIONS,
-    plain === undefined ? cannotFill() : forward(plain.fill, TYPE_RUN, 'fill'),
+    step(compiled?.helper),
+    forward(IMPORT_PORT_IN, TYPE_PORT_IN, 'portIn'),
+    forward(IMPORT_PORT_OUT, TYPE_PORT_OUT, 'portOut'),
+    compiled === undefined ? cannotFill() : forward(compiled.fill, TYPE_RUN, 'fill'),
   ];
 }

@@ -12,20 +12,23 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AotCompiler } from '../aot/compile.ts';
 import { EXIT_BUDGET, EXIT_EXCEPTION, EXIT_HOT, HELPER_JUMP } from '../exits.ts';
+// For its columns.
+import '../helpers/compiled.ts';
 import * as op from '../ir/ops.ts';
 import { definitionOf } from '../lift/lift.ts';
 import { Lifter } from '../lift/lifter.ts';
 import * as record from '../record.ts';
 import * as state from '../state.ts';
-import { type CoreFunction, coreFunctions } from './core-functions.ts';
+import { type CoreFunction, coreFunctions, tryCompiled } from './core-functions.ts';
 import {
   CORE_IMPORTS,
   CORE_TYPES,
   FIRST_HANDLER_FUNCTION,
   FUNCTION_FAULT,
+  FUNCTION_FLAGS,
   FUNCTION_HELPER,
   FUNCTION_LOOKUP,
-  IMPORT_HELPER,
+  FUNCTION_STEP,
   IMPORT_REGION_AT,
   TABLE_SIZE,
   TYPE_FLAGS,
@@ -79,11 +82,11 @@ function run(out: wasm.Encoder): void {
   dispatch(out);
 }
 
-/** helper(op): TypeScript executes the instruction. */
+/** helper(op): the record's helper executes the instruction. */
 function helper(out: wasm.Encoder): void {
   storeRip(out);
   out.localGet(OP);
-  out.call(IMPORT_HELPER);
+  out.call(FUNCTION_STEP);
   out.localTee(COUNT);
   out.byte(op.I32_EQZ); // HELPER_NEXT
   out.byte(wasm.IF);
@@ -100,9 +103,22 @@ function helper(out: wasm.Encoder): void {
   out.localGet(COUNT);
 }
 
-/** fault(op): the instruction faulted in the slow memory path. */
-function fault(out: wasm.Encoder): void {
+/** fault(op): the instruction faulted in the slow memory path. `deliver`: the function that tries to deliver that. */
+function fault(out: wasm.Encoder, deliver?: number): void {
   storeRip(out);
+  if (deliver !== undefined) {
+    tryCompiled(out, deliver, COUNT, () => {
+      out.localGet(COUNT);
+      out.i32Const(HELPER_JUMP);
+      out.byte(op.I32_EQ);
+      out.byte(wasm.IF);
+      out.byte(wasm.VOID);
+      returnCall(out, FUNCTION_LOOKUP);
+      out.byte(wasm.END);
+      out.localGet(COUNT);
+      out.byte(wasm.RETURN);
+    });
+  }
   out.i32Const(0);
   out.localGet(OP);
   out.storeSized(state.S_FAULT_OP, 4);
@@ -247,19 +263,32 @@ function frontEnd(sources: string, firstFunction: number) {
     },
     dataStart: state.S_TABLES,
     dataEnd: state.S_TABLES_END,
-    imports: { 'BlockCache.regionAt': IMPORT_REGION_AT },
+    imports: { 'BlockCache.regionAt': IMPORT_REGION_AT, 'Core.flags': FUNCTION_FLAGS },
     outside: ['RecordWriter.segmentChecks'],
+    leaves: [
+      'Mmu.systemCopy',
+      'Mmu.writeSystem',
+      'Cpu.codeRemapped',
+      'Cpu.codePageRemapped',
+      'checkPdptes',
+      'pushPieces',
+      'readTaskPriority',
+    ],
+    leftAt: state.S_LEFT,
   });
   compiler.root(join(sources, 'blocks.ts'), 'BlockCache', 'atRip');
   const mmu = join(sources, 'mmu', 'mmu.ts');
-  const plain = {
+  const helpers = join(sources, 'helpers', 'compiled.ts');
+  const compiled = {
     load: compiler.root(mmu, 'Mmu', 'loadPlain'),
     store: compiler.root(mmu, 'Mmu', 'storePlain'),
     fill: compiler.root(mmu, 'Mmu', 'fill'),
+    helper: compiler.rootFunction(helpers, 'compiledHelper'),
+    fault: compiler.rootFunction(helpers, 'compiledFault'),
   };
   const [first, ...others] = compiler.functions();
   const functions: CoreFunction[] = [{ ...first, exportAs: 'atRip' }, ...others];
-  return { types, functions, plain, globals: compiler.globalCount, data: compiler.data() };
+  return { types, functions, compiled, globals: compiler.globalCount, data: compiler.data() };
 }
 
 function isI32({ parameters, results }: wasm.FunctionType): boolean {
@@ -283,10 +312,10 @@ export function coreModule(sources?: string): wasm.ModuleParts {
     elements: handlers.map((_, handler) => FIRST_HANDLER_FUNCTION + handler),
     ...(front && { globals: front.globals, data: front.data }),
     functions: [
-      ...coreFunctions(front?.plain),
+      ...coreFunctions(front?.compiled),
       { type: TYPE_FLAGS, body: lookupBody(front && atRip) },
       recordFunction(helper),
-      recordFunction(fault),
+      recordFunction((out) => fault(out, front?.compiled.fault)),
       recordFunction(run, 'run'),
       ...handlers,
       ...(front?.functions ?? []),

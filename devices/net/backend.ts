@@ -41,6 +41,10 @@ export interface NetBackend {
   receiveInto(memory: GuestMemory, segments: SegmentList): number;
   /** Sends one packet. Never blocks; a packet that cannot be sent now is dropped, as on a wire. */
   send(memory: GuestMemory, segments: SegmentList): void;
+  /** The guest waits: what `send` holds back to send more at a time goes now. */
+  flush?(): void;
+  /** What was done, for `-d stats`. */
+  readonly statistics?: string;
   /** A file descriptor whose readability means that `receiveInto` will give a packet; absent: see `onReceive`. */
   readonly pollFd?: number | undefined;
   /** Event-driven back ends call this when a packet became available for an empty queue. Set by the device's owner. */

@@ -83,6 +83,14 @@ export class PcapBackend implements NetBackend {
     this.inner.send(memory, segments);
   }
 
+  flush(): void {
+    this.inner.flush?.();
+  }
+
+  get statistics(): string {
+    return this.inner.statistics ?? '';
+  }
+
   close(): void {
     this.inner.close();
     if (this.fd !== undefined) closeSync(this.fd);

@@ -19,6 +19,7 @@ import {
   TUN_F_USO6,
 } from './backend.ts';
 import { NetBackendError } from './errors.ts';
+import { TapWriter } from './tap-writer.ts';
 
 export interface TapOptions {
   /** Name of an existing interface; this or `fd`. */
@@ -41,6 +42,7 @@ export class TapBackend implements NetBackend {
   readonly offloads: number;
   readonly pollFd: number;
   private readonly addon: Addon;
+  private readonly writer: TapWriter;
 
   /** @throws NetBackendError when the interface cannot be had. */
   constructor(options: TapOptions) {
@@ -49,6 +51,7 @@ export class TapBackend implements NetBackend {
     const uso = this.addon.setOffload(this.pollFd, OFFLOADS | OFFLOADS_USO) === 0;
     this.offloads = uso ? OFFLOADS | OFFLOADS_USO : OFFLOADS;
     this.setGuestOffloads(0);
+    this.writer = new TapWriter(this.addon, this.pollFd);
   }
 
   setGuestOffloads(flags: number): void {
@@ -72,11 +75,19 @@ export class TapBackend implements NetBackend {
   }
 
   send(memory: GuestMemory, segments: SegmentList): void {
-    // What the kernel does not take (malformed, or the interface is down) is lost, as on a wire.
-    this.addon.writev(this.pollFd, memory.bytes, segments.address, segments.length, segments.count);
+    this.writer.send(memory, segments);
+  }
+
+  flush(): void {
+    this.writer.flush();
+  }
+
+  get statistics(): string {
+    return this.writer.statistics;
   }
 
   close(): void {
+    this.writer.close();
     closeSync(this.pollFd);
   }
 }

@@ -3,21 +3,27 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { AotCompiler } from '../../../cpu/aot/compile.ts';
 import { assembleModule } from '../../../cpu/wasm/encoder.ts';
 
 const I32 = 0x7f;
+const LEFT = 0x3000;
 
 const directory = mkdtempSync(join(tmpdir(), 'tsvmm-aot-'));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-/** Compiles a class `A` with a method `f` of three numbers, whose body is given; `more` stands beside it. */
-function compile(body: string, more = ''): (a: number, b: number, c: number) => number {
+interface Compiled {
+  (a: number, b: number, c: number): number;
+  i32: Int32Array;
+}
+
+/** Compiles a class `A` with a method `f` of three numbers, whose body is given; `more` stands beside it, `also` in it. */
+function compile(body: string, more = '', also = '', leaves: string[] = []): Compiled {
   const path = join(directory, 'a.ts');
   const members =
     'private readonly i32: Int32Array; private readonly u16: Uint16Array; private readonly u8: Uint8Array;';
-  writeFileSync(path, `${more}\nclass A { ${members} f(a: number, b: number, c: number): number { ${body} } }`);
+  writeFileSync(path, `${more}\nclass A { ${members} ${also} f(a: number, b: number, c: number): number { ${body} } }`);
   const types = [...Array(6).keys()].flatMap((count) =>
     [[], [I32]].map((results) => ({ parameters: Array(count).fill(I32), results })),
   );
@@ -28,6 +34,8 @@ function compile(body: string, more = ''): (a: number, b: number, c: number) => 
     dataEnd: 0x2000,
     imports: {},
     outside: [],
+    leaves,
+    leftAt: LEFT,
   });
   compiler.root(path, 'A', 'f');
   const [first, ...others] = compiler.functions();
@@ -41,7 +49,9 @@ function compile(body: string, more = ''): (a: number, b: number, c: number) => 
   });
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { m: memory } });
-  return exports.f as (a: number, b: number, c: number) => number;
+  return Object.assign(exports.f as (a: number, b: number, c: number) => number, {
+    i32: new Int32Array(memory.buffer),
+  });
 }
 
 const int32 = fc.oneof(fc.integer(), fc.constantFrom(0, 1, -1, 31, 32, 0x7fffffff, -0x80000000));
@@ -90,4 +100,50 @@ test.each([
   ['return this.missing;', 'no such member'],
 ])('refused: %s', (body, message) => {
   expect(() => compile(body)).toThrow(message);
+});
+
+test('functions that stand in place of their calls, setters, and defaults of parameters', () => {
+  const compiled = compile(
+    `let n = sum(b, a++) + sum(1, 2);
+     put(a & 31);
+     this.high = c;
+     if (this.high !== c) return -1;
+     for (let i = 0; i < 3; i++) n += power(i) + scaled(i + 1);
+     return n + this.u8[a & 31];`,
+    `const FACTOR = 3;
+     function sum(x: number, y: number): number { return x * FACTOR + y; }
+     function power(i: number): number { return i < 1 ? 1 : FACTOR; }
+     function scaled(i: number, by = FACTOR): number { let n = i; n *= by; return n; }
+     class B { u8: Uint8Array; }
+     const memory = new B();
+     function put(at: number): void { if (at !== 40) memory.u8[at] = 9; }`,
+    'get high(): number { return this.i32[40]; } set high(value: number) { this.i32[40] = value; }',
+  );
+  const n = 20 * 3 + 10 + 5 + (1 + 3 + 3) + 3 * (1 + 2 + 3);
+  expect(compiled(10, 20, 30)).toBe(n + 9);
+});
+
+describe('what only TypeScript can do', () => {
+  const more = `
+    function raise(): never { throw 1; }
+    function even(n: number): number { if (n & 1) raise(); return n; }
+    function half(n: number): number { const twice = even(n); return twice >>> 1; }
+    function other(n: number): number { return n * 7; }
+    function all(n: number): number { let sum = 0; for (let i = 0; i < 3; i++) sum += 100 + half(n); return sum; }`;
+  const body = 'this.i32[0] = 1; const n = all(a) + (b ? other(c) : 0); this.i32[0] = 2; return n;';
+
+  test('ends all calls', () => {
+    const compiled = compile(body, more, '', ['other']);
+    expect(compiled(4, 0, 5)).toBe(306);
+    expect(compiled.i32[LEFT >> 2]).toBe(0);
+    for (const [a, b] of [
+      [5, 0],
+      [4, 1],
+    ]) {
+      compiled.i32[LEFT >> 2] = 0;
+      compiled(a, b, 5);
+      expect(compiled.i32[LEFT >> 2]).toBe(1);
+      expect(compiled.i32[0]).toBe(1);
+    }
+  });
 });

@@ -147,7 +147,7 @@ describe('int', () => {
     expect(bare.run('cd 42').vector).toBe(0x42);
     bare.waiting.push(0x33);
     expect(bare.run('fb 90 90').vector).toBe(0x33);
-    expect(log()).toMatch(/ {5}0: v=42 e=0000 i=1 cpl=0 IP=0010:0000000000020002 /);
+    expect(log()).toMatch(/ {5}0: v=42 e=0000 i=1 cpl=0 IP=0010:0000000000020000 /);
     expect(log()).toMatch(/Servicing hardware INT=0x33\n {5}1: v=33 e=0000 i=0 /);
   });
 });
