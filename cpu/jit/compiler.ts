@@ -13,7 +13,7 @@ import { PAGE_SIZE, S_EXIT_SITE, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '..
 import { FIRST_REGION } from '../wasm/core-types.ts';
 import { Links } from './links.ts';
 import { ExitSites, SITE_SIDE, slotsOf } from './sites.ts';
-import { GENERATIONS, MOST_INSTRUCTIONS, REACHES, type RegionCode, RegionTranslator } from './translator.ts';
+import { GENERATIONS, MOST_INSTRUCTIONS, type RegionCode, RegionTranslator } from './translator.ts';
 
 export interface Region extends RegionCode {
   /** Index in the core's table. */
@@ -62,13 +62,19 @@ const CACHE_SIZE = 32 << 20;
 const LEAST_WINDOW = 1 << 20;
 /** Most entries that a region gets because they became hot by themselves. */
 const MOST_ENTRIES = 24;
-/** A region of so many instructions is made anew for each piece of it that became hot outside: that costs about as much. */
-const INSTRUCTIONS_FOR_A_MISS = 32;
 /**
- * Instructions that are to be spent in a region, for each one that it may have when made anew, before it is: about as long
- * as it takes to translate that one.
+ * A region is made anew when pieces of it became hot outside so often, and once for so many of its instructions: that costs
+ * more than to translate it.
  */
-const SPENT_FOR_EACH = 20_000;
+const LEAST_MISSES = 16;
+const INSTRUCTIONS_FOR_A_MISS = 4;
+/**
+ * Instructions that are to be spent in a region before it is made anew: in any, and for each of its own; about as long as it
+ * takes to translate what it becomes. One that would hardly become larger stays.
+ */
+const LEAST_SPENT = 1_000_000;
+const SPENT_FOR_EACH = 80_000;
+const LEAST_GROWTH = 1.25;
 /** Of a region until it is compiled. */
 const NOT_COMPILED: CompiledRegions = { functions: [], size: 0, link: () => {} };
 const NOTHING: RegionFunction = () => EXIT_STOP;
@@ -227,7 +233,7 @@ export class RegionCompiler {
     if (region === undefined || region.generation >= GENERATIONS) return false;
     region.spent += instructions;
     const next = region.generation + 1;
-    if (region.spent < (this.patience ?? REACHES[next].instructions * SPENT_FOR_EACH)) return false;
+    if (region.spent < (this.patience ?? LEAST_SPENT + region.instructions * SPENT_FOR_EACH)) return false;
     region.spent = 0;
     return this.remake(region, region.window === undefined, next);
   }
@@ -285,12 +291,14 @@ export class RegionCompiler {
     // What a region leaves to the interpreter at once becomes hot too.
     if (owner.entries.includes(ripLow)) return undefined;
     owner.missed.push(ripLow);
-    if (owner.missed.length * INSTRUCTIONS_FOR_A_MISS < owner.instructions) {
+    if (owner.missed.length < Math.max(LEAST_MISSES, owner.instructions / INSTRUCTIONS_FOR_A_MISS)) {
       this.blocks.restartCounter(ripLow, ripHigh, mode);
       return undefined;
     }
+    // What ran outside just once, when the region was new, need not be an entry.
+    const again = owner.missed.filter((low, i, all) => all.indexOf(low) !== i);
     const known = this.moreEntries.get(owner.ripLow) ?? [];
-    this.moreEntries.set(owner.ripLow, [...new Set([...known, ...owner.missed])].slice(-MOST_ENTRIES));
+    this.moreEntries.set(owner.ripLow, [...new Set([...known, ...again])].slice(-MOST_ENTRIES));
     return {
       ...request,
       ripLow: owner.ripLow,
@@ -331,9 +339,16 @@ export class RegionCompiler {
     });
     if (translation === undefined) return undefined;
     const { body, instructions, code } = translation;
+    if (this.isNoBetter(request, window, instructions)) {
+      for (const site of code.sites) this.sites.release(site);
+      return undefined;
+    }
     this.slots += slotsOf(code.sites);
     bodies.push(body);
     this.counters.instructions += instructions;
+    console.error(
+      `REGION ${(ripLow >>> 0).toString(16)} gen=${generation} anew=${request.anew} insns=${instructions} bytes=${body.code.length} entries=${code.entries.length} inside=${code.inside.length} paged=${paged} sites=${code.sites.length}`,
+    );
     const region: Region = {
       ...code,
       index: 0,
@@ -355,6 +370,19 @@ export class RegionCompiler {
       this.blocks.restartCounter(low, ripHigh, mode);
     }
     return region;
+  }
+
+  /** Would a region that is to be made anew for the time spent in it hardly become larger? It then stays, as if it had. */
+  private isNoBetter(
+    { ripLow, mode, generation, anew }: Request,
+    window: DirectWindow | undefined,
+    size: number,
+  ): boolean {
+    const old = this.regions.get(ripLow)?.find((region) => region.ripLow === ripLow && region.mode === mode);
+    if (!anew || old === undefined || old.window !== window || old.generation === generation) return false;
+    if (size > old.instructions * LEAST_GROWTH) return false;
+    old.generation = generation;
+    return true;
   }
 
   /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */

@@ -16,7 +16,9 @@ import type { Callees } from './callees.ts';
 export interface Context {
   readonly id: number;
   readonly parent: Context | undefined;
-  /** Where the innermost call returns to. */
+  /** The function that the innermost call, if direct, leads to. */
+  readonly functionLow: number | undefined;
+  /** Where it returns to. */
   readonly returnLow: number;
   readonly returnHigh: number;
   readonly depth: number;
@@ -147,7 +149,7 @@ export class ControlFlow {
     this.callees = callees;
     this.canLift = canLift;
     this.high = ripHigh;
-    this.root = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
+    this.root = { id: 0, parent: undefined, functionLow: ripLow, returnLow: 0, returnHigh: 0, depth: 0 };
     this.starts.push({ low: ripLow, high: ripHigh, context: this.root });
     for (const low of moreEntries) this.continueAt(low, ripHigh, this.root);
     // Breadth first: what is near the entries comes in before the budget is spent.
@@ -155,7 +157,7 @@ export class ControlFlow {
     this.cut();
     this.connect();
     this.entry = this.blocks[0];
-    if (this.entry !== undefined && this.continuations.size > 0) this.enterBySwitch();
+    if (this.entry !== undefined && (this.continuations.size > 0 || this.switches.has(this.root))) this.enterBySwitch();
   }
 
   /** Names an address (in the region's 4 GiB) in a context. */
@@ -200,7 +202,7 @@ export class ControlFlow {
     if (block.instructions.length === 0) return;
     this.byKey.set(key, block);
     this.blocks.push(block);
-    if (context === this.root && this.source.isEntry(low)) this.continuations.add(low);
+    if (context === this.root && low !== this.starts[0].low && this.source.isEntry(low)) this.continuations.add(low);
   }
 
   /** Code in the outermost context that another region has is translated once, there. */
@@ -212,7 +214,7 @@ export class ControlFlow {
   private finish(block: BasicBlock, at: number, next: number, high: number, context: Context): void {
     const { row } = insn;
     if (isIndirect[row]) {
-      this.finishIndirect(block, at, isIndirectCall[row] ? this.callee(context, next, high) : context);
+      this.finishIndirect(block, at, isIndirectCall[row] ? this.callee(context, undefined, next, high) : context);
       if (isIndirectCall[row]) this.callOut(block, next, high, context);
       return;
     }
@@ -246,7 +248,7 @@ export class ControlFlow {
       if (!leaves) this.follow(low, targetHigh_, context);
     } else if (isCall[row]) {
       this.source.called.add(low);
-      const into = this.follows(low, targetHigh_) ? this.callee(context, next, high) : undefined;
+      const into = this.follows(low, targetHigh_) ? this.callee(context, low, next, high) : undefined;
       if (into !== undefined) {
         block.end = END_JUMP;
         block.targets = [low, targetHigh_];
@@ -286,11 +288,7 @@ export class ControlFlow {
     if (into === undefined || targets.length <= MAX_COMPARED) {
       for (const low of targets) block.targets.push(low, high);
     } else block.viaSwitch = this.switchOf(into, at, targets);
-    for (const low of targets) {
-      // Other jumps may lead there too.
-      if (into === this.root) this.continuations.add(low);
-      this.starts.push({ low, high, context: into! });
-    }
+    for (const low of targets) this.starts.push({ low, high, context: into! });
   }
 
   /** The switch of a context, with the targets of the jump at `at` among its own. */
@@ -316,7 +314,8 @@ export class ControlFlow {
   /** Makes the region begin with a switch among its entries. */
   private enterBySwitch(): void {
     const first = this.blocks[0];
-    const entry = newBlock(first.ripLow, first.ripHigh, this.root);
+    // The switch of the outermost context's indirect jumps serves for both: else these would go through one and the other.
+    const entry = this.switches.get(this.root) ?? newBlock(first.ripLow, first.ripHigh, this.root);
     entry.end = END_SWITCH;
     addArm(entry, first);
     for (const low of this.continuations) {
@@ -326,16 +325,23 @@ export class ControlFlow {
     this.entry = entry;
   }
 
-  /** Context of what a call runs; undefined where calls are not followed that deep. */
-  private callee(context: Context, returnLow: number, returnHigh: number): Context | undefined {
-    return context.depth < this.reach.depth ? this.child(context, returnLow, returnHigh) : undefined;
+  /** Context of what a call runs; undefined where calls are not followed: too deep, or of a function in itself. */
+  private callee(
+    context: Context,
+    low: number | undefined,
+    returnLow: number,
+    returnHigh: number,
+  ): Context | undefined {
+    for (let outer: Context | undefined = context; outer !== undefined; outer = outer.parent)
+      if (low !== undefined && outer.functionLow === low) return undefined;
+    return context.depth < this.reach.depth ? this.child(context, low, returnLow, returnHigh) : undefined;
   }
 
-  private child(parent: Context, returnLow: number, returnHigh: number): Context {
+  private child(parent: Context, low: number | undefined, returnLow: number, returnHigh: number): Context {
     const key = this.key(returnLow, parent);
     let context = this.children.get(key);
     if (context === undefined) {
-      context = { id: this.contexts++, parent, returnLow, returnHigh, depth: parent.depth + 1 };
+      context = { id: this.contexts++, parent, functionLow: low, returnLow, returnHigh, depth: parent.depth + 1 };
       this.children.set(key, context);
     }
     return context;

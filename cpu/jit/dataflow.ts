@@ -9,7 +9,7 @@
 import type { IrBuffer } from '../ir/builder.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
-import { type BasicBlock, END_SWITCH } from './control-flow.ts';
+import { type BasicBlock, END_BRANCH, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
 import type { LiftedBlock } from './region-state.ts';
 
 /** Registers as bits: general ones from bit 0 on, vector ones from bit 16 on. */
@@ -29,6 +29,10 @@ interface BlockFacts {
   dirty: RegisterSet;
   dirtyFlags: boolean;
   live: RegisterSet;
+  /** May the flags be asked for before they are written, in this block or behind it? */
+  liveFlags: boolean;
+  /** Are they written here before anybody can ask? */
+  killsFlags: boolean;
   /** Estimated ways out. */
   exits: number;
   gather: Gather;
@@ -54,7 +58,11 @@ export class RegionDataflow {
     this.heads.clear();
     this.used = 0;
     for (const block of order) this.facts.set(block, this.outline(block));
-    for (const l of lifted) this.census(l);
+    for (const l of lifted) {
+      this.census(l);
+      this.censusOfFlags(l);
+    }
+    this.spreadFlags(order);
     this.spreadDirty(order);
     this.gather(order);
     this.spreadLive(order);
@@ -71,6 +79,11 @@ export class RegionDataflow {
     return { registers: dirty, flags: dirtyFlags };
   }
 
+  /** Can the flags as of where a block begins be seen by anybody? Exits show them to the interpreter. */
+  needsFlags(block: BasicBlock): boolean {
+    return this.facts.get(block)!.liveFlags;
+  }
+
   /** The gather of the exits of a block and of those that it dominates, if one is to be made. */
   gatherAt(block: BasicBlock): Gather | undefined {
     return this.heads.get(block);
@@ -84,6 +97,8 @@ export class RegionDataflow {
       dirty: 0,
       dirtyFlags: false,
       live: 0,
+      liveFlags: block.end !== END_JUMP && block.end !== END_BRANCH && block.end !== END_RETURN,
+      killsFlags: false,
       exits: leaving + (block.loopHead || block.order === 0 || block.end === END_SWITCH ? 1 : 0),
       gather: { registers: 0, flags: false },
     };
@@ -123,6 +138,37 @@ export class RegionDataflow {
     }
     facts.dirty = facts.writes;
     this.used |= facts.reads | facts.writes;
+  }
+
+  /** Looks whether a block writes all flags before anything can see them. */
+  private censusOfFlags({ block, starts, end, steps }: LiftedBlock): void {
+    const { ir } = this;
+    const facts = this.facts.get(block)!;
+    // The budget may be spent where the region is entered.
+    let asked = block.order === 0;
+    let next = 0;
+    for (let n = starts[0]; n < end && !asked && !facts.killsFlags; n++) {
+      for (; next < starts.length && starts[next] <= n; next++) asked ||= steps[next] !== 0;
+      const opcode = ir.op[n];
+      if (opcode === op.FLAGS_WRITE) facts.killsFlags = !asked;
+      else asked ||= opcode === op.FLAGS_READ || opcode === op.FLAGS_CONDITION || mayLeave(opcode);
+    }
+    for (; next < starts.length && !facts.killsFlags; next++) asked ||= steps[next] !== 0;
+    if (asked) facts.liveFlags = true;
+    else if (facts.killsFlags) facts.liveFlags = false;
+  }
+
+  private spreadFlags(order: readonly BasicBlock[]): void {
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let i = order.length - 1; i >= 0; i--) {
+        const facts = this.facts.get(order[i])!;
+        if (facts.liveFlags || facts.killsFlags) continue;
+        if (order[i].successors.every((s) => s !== undefined && !this.facts.get(s)!.liveFlags)) continue;
+        facts.liveFlags = true;
+        changed = true;
+      }
+    }
   }
 
   /** Has each block's dirty registers hold what changed on any way to its end. */
@@ -178,6 +224,11 @@ export class RegionDataflow {
       }
     }
   }
+}
+
+/** May an operation leave the region? */
+function mayLeave(opcode: number): boolean {
+  return (opcode >= op.LOAD && opcode <= op.STORE) || (opcode >= op.SLOW_IF && opcode <= op.BULK_FILL);
 }
 
 /** Is the way from one block to another that back from a call that left the region? Behind it everything is in the state. */

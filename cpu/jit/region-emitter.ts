@@ -93,7 +93,7 @@ export class RegionEmitter extends RegionFlow {
     out.localGet(BUDGET);
     out.i32Const(count);
     out.byte(op.I32_SUB);
-    if (block.loopHead || block.order === 0) {
+    if (block.order === 0) {
       out.localTee(BUDGET);
       out.i32Const(0);
       out.byte(op.I32_LT_S);
@@ -120,9 +120,11 @@ export class RegionEmitter extends RegionFlow {
     this.position = end;
     const tail = end > first ? ir.op[end - 1] : 0;
     if (tail !== op.JUMP && tail !== op.BRANCH) {
-      this.commitFlags();
-      if (block.end === END_JUMP) this.go(block, 0);
-      else this.leave(block.endLow, EXIT_INTERPRET, 0);
+      if (block.end === END_JUMP) this.go(block, 0, this.flagsFor(block));
+      else {
+        this.commitFlags();
+        this.leave(block.endLow, EXIT_INTERPRET, 0);
+      }
     }
     for (let n = first; n < end; n++) if (this.local[n] >= 0) this.drop(n);
   }
@@ -220,13 +222,13 @@ export class RegionEmitter extends RegionFlow {
         const condition = this.locals.take(op.T_I32);
         this.value(ir.a[n]);
         out.localSet(condition);
-        this.commitFlags();
+        const held = this.flagsFor(block);
         out.localGet(condition);
         this.locals.release(condition);
         this.open(this.likelihood(block));
-        this.go(block, 0);
+        this.go(block, 0, held);
         this.close();
-        this.go(block, 1);
+        this.go(block, 1, held);
         break;
       }
       default:
@@ -236,17 +238,15 @@ export class RegionEmitter extends RegionFlow {
 
   private jump(block: BasicBlock, n: number): void {
     const { ir, out } = this;
-    if (block.end === END_JUMP || block.callee !== undefined) {
+    if (block.end === END_JUMP || this.returnsInside(block)) {
       this.release(ir.a[n]);
-      this.commitFlags();
-      if (block.end === END_JUMP) this.go(block, 0);
-      else this.callOut(block, block.callee);
+      this.go(block, 0, this.flagsFor(block));
       return;
     }
-    if (this.returnsInside(block)) {
+    if (block.callee !== undefined) {
       this.release(ir.a[n]);
       this.commitFlags();
-      this.go(block, 0);
+      this.callOut(block, block.callee);
       return;
     }
     this.value(ir.a[n]);

@@ -98,6 +98,16 @@ export abstract class RegionExits extends RegionMemory {
     this.goOut();
   }
 
+  /** Leaves for the beginning of another block. */
+  protected leaveForBlock(block: BasicBlock, code: number): void {
+    const { out } = this;
+    out.i32Const(block.ripLow);
+    out.localSet(BASE);
+    out.i32Const(code << AT_CODE_SHIFT);
+    out.localSet(AT);
+    this.goOut();
+  }
+
   /** Leaves for RIP. */
   protected leaveForRip(code: number): void {
     this.out.i32Const(AT_COMPUTED | (code << AT_CODE_SHIFT));

@@ -7,7 +7,7 @@ import { HASH_FACTOR, HASH_SHIFT } from './jump-targets.ts';
 import { perfectHash } from './perfect-hash.ts';
 import { LIKELY, UNLIKELY } from './region-exits.ts';
 import { RegionLinks } from './region-links.ts';
-import { BUDGET, RIP } from './region-state.ts';
+import { BUDGET, type HeldFlags, RIP } from './region-state.ts';
 
 export abstract class RegionFlow extends RegionLinks {
   /** Emits `block` and all that it dominates. */
@@ -48,21 +48,49 @@ export abstract class RegionFlow extends RegionLinks {
     this.tree(merges[i]);
   }
 
-  /** Goes from `source` to `target`. */
-  protected edge(source: BasicBlock, target: BasicBlock): void {
-    if (target.order <= source.order) this.out.branch(wasm.BR, this.depthOf(target, 'loop'));
-    else if (target.merge) this.out.branch(wasm.BR, this.depthOf(target, 'merge'));
-    else this.tree(target);
+  /**
+   * Goes from `source` to `target`. Loops leave on the way back when the budget is spent, not where they begin: there nobody
+   * may want to know the flags.
+   */
+  protected edge(source: BasicBlock, target: BasicBlock, held?: HeldFlags): void {
+    const { out } = this;
+    if (target.order > source.order) {
+      if (target.merge) out.branch(wasm.BR, this.depthOf(target, 'merge'));
+      else this.tree(target);
+      return;
+    }
+    if (target.end !== END_SWITCH) {
+      out.localGet(BUDGET);
+      out.i32Const(target.instructions.length);
+      out.byte(op.I32_LT_S);
+      this.open(UNLIKELY);
+      if (held !== undefined) this.writeHeld(held);
+      this.leaveForBlock(target, EXIT_BUDGET);
+      this.close();
+    }
+    out.branch(wasm.BR, this.depthOf(target, 'loop'));
+  }
+
+  /** Flags that only some ways on from a block need are held for these; undefined: they need none, or all have them. */
+  protected flagsFor(block: BasicBlock): HeldFlags | undefined {
+    if (this.flags === 0) return undefined;
+    const needs = (successor: BasicBlock | undefined) => successor === undefined || this.dataflow.needsFlags(successor);
+    if (block.successors.every(needs)) this.commitFlags();
+    else if (block.successors.some((s) => needs(s) || s!.order <= block.order)) return this.holdFlags();
+    else this.dropFlags();
+    return undefined;
   }
 
   /** Goes to successor `i` of `block`, inside the region or out of it. */
-  protected go(block: BasicBlock, i: number): void {
+  protected go(block: BasicBlock, i: number, held: HeldFlags | undefined): void {
     const successor = block.successors[i];
     const target = block.targets.slice(i * 2, i * 2 + 2);
+    const needed = held !== undefined && (successor === undefined || this.dataflow.needsFlags(successor));
+    if (needed) this.writeHeld(held);
     if (successor === undefined) this.leaveFor(target);
     else {
       if (successor.end === END_SWITCH) this.setRip(target[0], target[1]);
-      this.edge(block, successor);
+      this.edge(block, successor, needed ? undefined : held);
     }
   }
 
@@ -109,7 +137,7 @@ export abstract class RegionFlow extends RegionLinks {
       this.edge(block, block.successors[arms[i]]!);
     }
     this.close();
-    if (block.order === 0) this.leaveForRip(EXIT_INTERPRET);
+    if (block.predecessors.length === 0) this.leaveForRip(EXIT_INTERPRET);
     else this.exitIndirect(block, block.ripLow);
   }
 

@@ -120,22 +120,37 @@ export abstract class RegionMemory extends RegionState {
   }
 
   /**
-   * Side-exits if a page that a group stores to has code; a group lies in two pages at most. So as to look once, that is
-   * also done if just the page behind it has code.
+   * Side-exits if a page that a group stores to has code. A group lies in two pages at most: the flags of both are looked
+   * at together, and one by one only if there are any.
    */
   private checkPages(group: AddressGroup, offset: number): void {
     const { out } = this;
     group.checkedForStores = true;
+    const first = group.leastStored - offset;
+    const last = group.endStored - 1 - offset;
+    this.flagsOfPage(first, first === last ? 1 : 2);
+    if (first === last) this.sideExitIf(FOR_MEMORY);
+    else
+      this.sideExitUnless(FOR_MEMORY, () => {
+        this.flagsOfPage(first, 1);
+        this.flagsOfPage(last, 1);
+        out.byte(op.I32_OR);
+        out.byte(op.I32_EQZ);
+      });
+  }
+
+  /** i32 on the stack: flags of the page `distance` bytes from ADDRESS, or of that and the next. */
+  private flagsOfPage(distance: number, pages: 1 | 2): void {
+    const { out } = this;
     out.localGet(ADDRESS);
     out.byte(op.I32_WRAP_I64);
-    if (group.leastStored !== offset) {
-      out.i32Const(group.leastStored - offset);
+    if (distance !== 0) {
+      out.i32Const(distance);
       out.byte(op.I32_ADD);
     }
     out.i32Const(12);
     out.byte(op.I32_SHR_U);
-    out.loadSized(state.S_PAGE_FLAGS, group.endStored - group.leastStored > 1 ? 2 : 1);
-    this.sideExitIf(FOR_MEMORY);
+    out.loadSized(state.S_PAGE_FLAGS, pages);
   }
 
   private locateAbsolute(node: number, address: number, size: number, write: boolean): number {

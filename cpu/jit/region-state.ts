@@ -28,6 +28,12 @@ export const REGION_HELPERS = [
   { name: 'fill', type: TYPE_RUN },
 ] as const;
 
+/** Flags not yet in their locals: kind, and the local of each operand A, B, RES; 0: it has none. */
+export interface HeldFlags {
+  readonly kind: number;
+  readonly operands: readonly number[];
+}
+
 /** IR of one block: a range of nodes, with the start of each instruction. */
 export interface LiftedBlock {
   block: BasicBlock;
@@ -167,6 +173,50 @@ export abstract class RegionState extends IrEmitter {
     out.i32Const(ir.imm[n]);
     out.localSet(CC_OP);
     this.flags = 0;
+  }
+
+  /** Has the operands of the flags that hold now in locals, for ways on that need the flags; these see no other code before. */
+  protected holdFlags(): HeldFlags {
+    const { ir } = this;
+    const n = this.flags;
+    this.flags = 0;
+    const held = {
+      kind: ir.imm[n],
+      operands: [ir.a[n], ir.b[n], ir.c[n]].map((node) => (node === 0 ? 0 : this.hold(node))),
+    };
+    for (const local of held.operands) if (local !== 0) this.locals.release(local);
+    return held;
+  }
+
+  /** A local of its own with a node's value. */
+  private hold(node: number): number {
+    this.value(node);
+    const local = this.locals.take(this.ir.type[node]);
+    this.out.localSet(local);
+    return local;
+  }
+
+  /** Puts flags whose operands are held into their locals. */
+  protected writeHeld({ kind, operands }: HeldFlags): void {
+    const { out } = this;
+    operands.forEach((local, i) => {
+      if (local === 0) return;
+      out.localGet(local);
+      out.localSet(CC_A + i);
+    });
+    out.i32Const(kind);
+    out.localSet(CC_OP);
+  }
+
+  /** Forgets the flags that hold now. */
+  protected dropFlags(): void {
+    const { ir } = this;
+    const old = this.flags;
+    this.flags = 0;
+    if (old === 0) return;
+    this.release(ir.a[old]);
+    this.release(ir.b[old]);
+    this.release(ir.c[old]);
   }
 
   /** Gives up one use of node `n` that will not be made. */
@@ -368,13 +418,8 @@ export abstract class RegionState extends IrEmitter {
 
   /** Notes new flags; those before them, if nothing could have seen them, are forgotten. */
   protected writeFlags(n: number): void {
-    const { ir } = this;
-    const old = this.flags;
+    this.dropFlags();
     this.flags = n;
-    if (old === 0) return;
-    this.release(ir.a[old]);
-    this.release(ir.b[old]);
-    this.release(ir.c[old]);
   }
 
   protected writeGpr(n: number, register: number, high: number, bytes: number): void {

@@ -37,7 +37,7 @@ import { structure } from './structure.ts';
  * How far regions reach when they are first made, and when they are made anew because much time is spent in them:
  * translating is dear, so most code stays in small regions.
  */
-export const REACHES: readonly Reach[] = [
+const REACHES: readonly Reach[] = [
   { instructions: 300, depth: 2, closed: true, warm: 1 / 4 },
   { instructions: 1000, depth: 3, closed: true, warm: 1 / 16 },
   { instructions: 2000, depth: 4, closed: false, warm: 1 / 16 },

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { type BasicBlock, END_INDIRECT, END_SWITCH, newBlock } from '../../../cpu/jit/control-flow.ts';
 import { structure } from '../../../cpu/jit/structure.ts';
 
-const context = { id: 0, parent: undefined, returnLow: 0, returnHigh: 0, depth: 0 };
+const context = { id: 0, parent: undefined, returnLow: 0, functionLow: undefined, returnHigh: 0, depth: 0 };
 
 function block(ripLow: number, end: number): BasicBlock {
   return { ...newBlock(ripLow, 0, context), end };
