@@ -274,7 +274,7 @@ export class Cpu {
 
   /** TypeScript only. */
   private codePageRemapped(low: number, high: number): boolean {
-    const windowMoved = this.regions?.pageRemapped() ?? false;
+    const windowMoved = this.regions?.remapped() ?? false;
     return this.forgetCodeIf(this.mmu.code.has(low, high) || windowMoved);
   }
 

@@ -15,7 +15,14 @@
 
 import type { Column } from '../isa/columns.ts';
 import { FunctionCompiler } from './function.ts';
-import { type Kind, type Module, type Node, Program, type Shape } from './program.ts';
+import { type Kind, type Module, type Node, onlyReturns, Program, type Shape } from './program.ts';
+
+/** Functions whose source is so short stand in place of their calls; so long if there is but one. */
+const SHORT = 250;
+const LONG = 1500;
+
+/** No locals; `unreachable`. */
+const NO_BODY = Uint8Array.of(0, 0x00, 0x0b);
 
 export interface AotOptions {
   /** Index of the first function. */
@@ -54,6 +61,8 @@ export class AotCompiler {
   private dataNext: number;
   /** Functions that may leave; undefined until all have been seen. */
   private leaving: Set<number> | undefined;
+  /** How often functions are called in the code; undefined as long. */
+  private sites: Map<number, number> | undefined;
 
   constructor(options: AotOptions) {
     this.options = options;
@@ -90,6 +99,14 @@ export class AotCompiler {
     return wanted;
   }
 
+  /** Is a function put in place of its calls? (V8 does not do that with functions of WebAssembly.) */
+  isInlined(node: Node): boolean {
+    if (onlyReturns(node) !== undefined) return true;
+    const size = node.end - node.start;
+    const index = this.wanted.get(node)?.index;
+    return size <= SHORT || (size <= LONG && index !== undefined && this.sites?.get(index) === 1);
+  }
+
   /** May calling the function of this index leave? */
   mayLeave(index: number): boolean {
     return this.leaving?.has(index) ?? true;
@@ -117,27 +134,41 @@ export class AotCompiler {
 
   /** Compiles all functions that are wanted, and those that they call. */
   functions(): { type: number; body: Uint8Array }[] {
-    // Once to see which call which, and so which may leave; the map grows meanwhile.
-    const calls = new Map<number, ReadonlySet<number>>();
+    const roots = [...this.wanted.values()].map(({ index }) => index);
+    this.survey(roots);
+    const compilers = [...this.wanted.values()].map((wanted) => new FunctionCompiler(this, wanted));
+    const bodies = compilers.map((compiler) => compiler.compile());
+    // Some stand in place of all their calls.
+    const { firstFunction, typeOf } = this.options;
+    const used = new Set(roots);
+    for (const index of used) for (const called of compilers[index - firstFunction].calls.keys()) used.add(called);
+    return compilers.map(({ parameters, hasResult }, i) => {
+      return { type: typeOf(parameters, hasResult), body: used.has(firstFunction + i) ? bodies[i] : NO_BODY };
+    });
+  }
+
+  /** Compiles everything once, to see which functions call which, and so which may leave. */
+  private survey(roots: readonly number[]): void {
+    const calls = new Map<number, ReadonlyMap<number, number>>();
     const leaving = new Set<number>();
+    const sites = new Map<number, number>(roots.map((index) => [index, 1]));
+    // The map grows meanwhile.
     for (const wanted of this.wanted.values()) {
       const compiler = new FunctionCompiler(this, wanted);
       compiler.compile();
       calls.set(wanted.index, compiler.calls);
+      for (const [index, count] of compiler.calls) sites.set(index, (sites.get(index) ?? 0) + count);
       if (compiler.leaves) leaving.add(wanted.index);
     }
     for (let before = -1; leaving.size !== before; ) {
       before = leaving.size;
-      for (const [caller, called] of calls) if ([...called].some((index) => leaving.has(index))) leaving.add(caller);
+      for (const [caller, called] of calls)
+        if ([...called.keys()].some((index) => leaving.has(index))) leaving.add(caller);
     }
     this.leaving = leaving;
+    this.sites = sites;
     for (const name of this.globals.keys())
       if (!this.set.has(name)) throw new Error(`${name} is only set by TypeScript`);
-    return [...this.wanted.values()].map((wanted) => {
-      const compiler = new FunctionCompiler(this, wanted);
-      const body = compiler.compile();
-      return { type: this.options.typeOf(compiler.parameters, compiler.hasResult), body };
-    });
   }
 
   get globalCount(): number {

@@ -75,9 +75,9 @@ export abstract class ExpressionCompiler {
   protected localCount = 0;
   private scopes: Map<string, Local>[] = [new Map()];
   /** Functions that are being put in place of calls. */
-  private readonly inlined = new Set<Node>();
-  /** Functions that this one calls, and whether it leaves by itself (compile.ts). */
-  readonly calls = new Set<number>();
+  private readonly inlining = new Set<Node>();
+  /** Functions that this one calls, and how often; whether it leaves by itself (compile.ts). */
+  readonly calls = new Map<number, number>();
   leaves = false;
   abstract readonly hasResult: boolean;
 
@@ -88,6 +88,8 @@ export abstract class ExpressionCompiler {
   }
 
   protected abstract statement(node: Node): void;
+  /** The statements of a function that stands in place of its call; leaves its result, if it has one. */
+  protected abstract inlined(node: Node): void;
 
   protected refuse(node: Node): never {
     throw new Error(`${this.module.text(node)}: ${node.type} is not in the subset`);
@@ -471,9 +473,8 @@ export abstract class ExpressionCompiler {
       this.endFunction();
       return true;
     }
-    const inline = inlineBody(node);
-    if (inline !== undefined && !this.inlined.has(node)) {
-      this.inline(callee, inline, given);
+    if (compiler.isInlined(node) && !this.inlining.has(node)) {
+      this.inline(callee, given);
       return hasResult(node);
     }
     const names = new Map<string, Local>();
@@ -482,7 +483,7 @@ export abstract class ExpressionCompiler {
       if (local.kind.is === 'number') this.argument(callee, local, given[index], parameter, names);
     }
     const { index } = compiler.want(node, callee.module, callee.owner);
-    this.calls.add(index);
+    this.calls.set(index, (this.calls.get(index) ?? 0) + 1);
     out.call(index);
     if (compiler.mayLeave(index)) {
       out.i32Const(0);
@@ -501,18 +502,23 @@ export abstract class ExpressionCompiler {
   }
 
   /** Puts the body of a function in place of its call. */
-  private inline(callee: Callee, body: Node, given: Node[]): void {
+  private inline(callee: Callee, given: Node[]): void {
+    const { node } = callee;
     const names = new Map<string, Local>();
-    for (const [index, parameter] of callee.node.params.entries()) {
+    for (const [index, parameter] of node.params.entries()) {
       const local = this.parameter(callee, parameter, given[index], names);
-      if (local.kind.is !== 'number' || local.constant !== undefined) continue;
+      if (local.kind.is !== 'number') continue;
+      // A constant that the function changes is a variable like any other.
+      if (local.constant !== undefined && !assigns(node.body, (parameter.left ?? parameter).name)) continue;
       this.argument(callee, local, given[index], parameter, names);
+      local.constant = undefined;
       local.index = this.localCount++;
       this.out.localSet(local.index);
     }
-    this.inlined.add(callee.node);
-    this.inside(callee, names, () => (hasResult(callee.node) ? this.expression(body) : this.statement(body)));
-    this.inlined.delete(callee.node);
+    const only = onlyReturns(node);
+    this.inlining.add(node);
+    this.inside(callee, names, () => (only === undefined ? this.inlined(node) : this.expression(only)));
+    this.inlining.delete(node);
   }
 
   /** Adds a parameter to `names`: an object that needs no value, or a number; its constant if the argument is one. */
@@ -573,19 +579,11 @@ export abstract class ExpressionCompiler {
   }
 }
 
-/**
- * What can be put in place of a call of a function: the expression that is all it returns, or the one statement that it is,
- * without a `return`. V8 puts no WebAssembly function in another's place.
- */
-function inlineBody(node: Node): Node | undefined {
-  const { body } = node.body;
-  if (body.length !== 1) return undefined;
-  const [only] = body;
-  if (hasResult(node)) return onlyReturns(node);
-  return only.type === 'ExpressionStatement' || (only.type === 'IfStatement' && !returns(only)) ? only : undefined;
-}
-
-function returns(node: Node): boolean {
+/** Does code assign to a variable of this name? */
+function assigns(node: Node, name: string): boolean {
   if (node === null || typeof node !== 'object') return false;
-  return node.type === 'ReturnStatement' || Object.values(node).some(returns);
+  const { type, left, argument } = node;
+  if ((type === 'AssignmentExpression' ? left : type === 'UpdateExpression' ? argument : undefined)?.name === name)
+    return true;
+  return Object.values(node).some((part) => assigns(part, name));
 }

@@ -12,6 +12,8 @@ interface Frame {
   breaks: boolean;
   continues: boolean;
   label: string | undefined;
+  /** Of a function that stands in place of its call: the local that takes its result, or −1. */
+  result?: number;
 }
 
 const PLAIN: Frame = { breaks: false, continues: false, label: undefined };
@@ -74,7 +76,7 @@ export class FunctionCompiler extends ExpressionCompiler {
         break;
       case 'ReturnStatement':
         if (node.argument) this.expression(node.argument);
-        this.out.byte(wasm.RETURN);
+        this.return();
         break;
       case 'ForStatement':
         this.scoped(() => {
@@ -103,6 +105,26 @@ export class FunctionCompiler extends ExpressionCompiler {
       default:
         this.refuse(node);
     }
+  }
+
+  protected inlined(node: Node): void {
+    const result = hasResult(node) ? this.localCount++ : -1;
+    this.open(wasm.BLOCK, { ...PLAIN, result });
+    this.statement(node.body);
+    this.close();
+    if (result >= 0) this.out.localGet(result);
+  }
+
+  /** Returns with what is on the stack. */
+  private return(): void {
+    const index = this.frames.findLastIndex((frame) => frame.result !== undefined);
+    if (index < 0) {
+      this.out.byte(wasm.RETURN);
+      return;
+    }
+    const { result } = this.frames[index];
+    if (result! >= 0) this.out.localSet(result!);
+    this.out.branch(wasm.BR, this.frames.length - 1 - index);
   }
 
   /** `const a = …`, `let a`, `const { a, b } = object`. */

@@ -147,18 +147,11 @@ export class RegionCompiler {
   }
 
   /**
-   * The guest flushed translations, or went to another address space. @returns whether the direct window may be another
-   * one now, so that regions must not run on
+   * The guest flushed translations, or went to another address space. @returns whether the direct window is another one
+   * now, so that regions must not run on. (It is looked for at once, as looking all code up anew costs more.)
    */
   remapped(): boolean {
-    if (this.windowIsOld || this.windows.activate() === this.window) return false;
-    this.windowIsOld = true;
-    return true;
-  }
-
-  /** The guest had the translation of one page flushed. @returns as `remapped` */
-  pageRemapped(): boolean {
-    if (this.windowIsOld || !this.windows.changed) return false;
+    if (this.windowIsOld || this.windows.find(this.window) === this.window) return false;
     this.windowIsOld = true;
     return true;
   }

@@ -54,18 +54,6 @@ export class DirectWindows {
     this.known = mmu.spaces;
   }
 
-  /** The window of the address space that the registers name, if it is known; undefined: `find` must look. */
-  activate(): DirectWindow | undefined {
-    const slot = this.known.find();
-    this.known.active = slot;
-    return this.spaces[slot]?.window;
-  }
-
-  /** Have tables of the address space in use changed, while the registers stayed the same? */
-  get changed(): boolean {
-    return this.known.active === NO_SPACE;
-  }
-
   /** The window of the active address space; length 0 when it has none. `last` is one that may be in use. */
   find(last: DirectWindow): DirectWindow {
     let slot = this.known.find();

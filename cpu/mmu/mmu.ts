@@ -250,7 +250,7 @@ export class Mmu {
     const address = this.plainAddress(size, sizeAndFlags & FOR_WRITE ? ACCESS_WRITE : ACCESS_READ);
     if (address === MISS) return PLAIN_NOT;
     if (address === FAULTED) return this.plainFaulted();
-    u8.copyWithin(S_SLOW_VALUE, RAM_BASE + address, RAM_BASE + address + size);
+    for (let i = 0; i < size; i++) u8[S_SLOW_VALUE + i] = u8[RAM_BASE + address + i];
     return PLAIN_DONE;
   }
 
@@ -260,7 +260,7 @@ export class Mmu {
     const address = this.plainAddress(size, ACCESS_WRITE);
     if (address === FAULTED) return this.plainFaulted();
     if (address === MISS || u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) return PLAIN_NOT;
-    u8.copyWithin(RAM_BASE + address, S_SLOW_VALUE, S_SLOW_VALUE + size);
+    for (let i = 0; i < size; i++) u8[RAM_BASE + address + i] = u8[S_SLOW_VALUE + i];
     return PLAIN_DONE;
   }
 

@@ -44,7 +44,7 @@ export interface NetBackend {
   /** The guest waits: what `send` holds back to send more at a time goes now. */
   flush?(): void;
   /** What was done, for `-d stats`. */
-  readonly statistics?: string;
+  readonly statistics?: string | undefined;
   /** A file descriptor whose readability means that `receiveInto` will give a packet; absent: see `onReceive`. */
   readonly pollFd?: number | undefined;
   /** Event-driven back ends call this when a packet became available for an empty queue. Set by the device's owner. */

@@ -87,8 +87,8 @@ export class PcapBackend implements NetBackend {
     this.inner.flush?.();
   }
 
-  get statistics(): string {
-    return this.inner.statistics ?? '';
+  get statistics(): string | undefined {
+    return this.inner.statistics;
   }
 
   close(): void {

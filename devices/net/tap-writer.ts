@@ -31,8 +31,9 @@ const RECORD_ALIGN = 8;
 
 /** Packets of this size are data … */
 const LARGE = 1000;
-/** … up to this one: from here on the guest has merged them itself. */
+/** … up to this one: from here on the guest has merged them itself, and will go on so for a while, ms. */
 const MERGED = 4096;
+const HABIT = 100;
 /** The thread is given what is sent while so many packets of data come within a window of so many ms. */
 const BURST = 4;
 const WINDOW = 0.5;
@@ -50,6 +51,8 @@ export class TapWriter {
   /** Packets of data in this window, and whether the last one had enough of them. */
   private data = 0;
   private flood = false;
+  /** When the guest last sent what it had merged itself. */
+  private merged = Number.NEGATIVE_INFINITY;
   private direct = 0;
 
   constructor(addon: Addon, fd: number) {
@@ -61,7 +64,7 @@ export class TapWriter {
   send(memory: GuestMemory, segments: SegmentList): void {
     const length = segmentsLength(segments);
     const flood = this.floods(length);
-    if (this.empty && (!flood || length >= MERGED || !this.hasThread())) {
+    if (this.empty && !(flood && this.hasThread())) {
       this.direct++;
       this.addon.writev(this.fd, memory.bytes, segments.address, segments.length, segments.count);
     } else {
@@ -98,8 +101,9 @@ export class TapWriter {
       this.windowStart = now;
       this.data = 0;
     }
-    if (length >= LARGE && length < MERGED) this.data++;
-    return this.flood || this.data >= BURST;
+    if (length >= MERGED) this.merged = now;
+    else if (length >= LARGE) this.data++;
+    return (this.flood || this.data >= BURST) && now - this.merged > HABIT;
   }
 
   /** Starts the thread when it is first needed. A system that has none to spare is asked once. */

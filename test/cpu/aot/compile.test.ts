@@ -123,6 +123,24 @@ test('functions that stand in place of their calls, setters, and defaults of par
   expect(compiled(10, 20, 30)).toBe(n + 9);
 });
 
+test('functions that stand in place of their only call', () => {
+  const compiled = compile(
+    'let n = 0; for (let i = 0; i < 4; i++) n += many(i, b) * 2; return a > 0 ? n + first(7, c) : -n;',
+    `function many(n: number, limit: number): number {
+       for (;;) { switch (n) { case 0: return 5; case 1: n = limit; if (n > 9) return n; break; default: n -= 1; continue; } return 3; }
+     }
+     function first(n: number, c: number): number {
+       // Long enough that it would not be put in place of two calls, ${'.'.repeat(250)}
+       n++;
+       while (n > 0) { if ((n & 3) === c) return n; n--; }
+       return -1;
+     }`,
+  );
+  expect(compiled(1, 20, 2)).toBe(2 * (5 + 20 * 3) + 6);
+  expect(compiled(1, 3, 9)).toBe(2 * (5 + 3 * 3) - 1);
+  expect(compiled(0, 3, 9)).toBe(-28);
+});
+
 describe('what only TypeScript can do', () => {
   const more = `
     function raise(): never { throw 1; }

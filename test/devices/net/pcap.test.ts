@@ -13,8 +13,13 @@ import { GuestBuffers } from './guest-buffers.ts';
 /** Gives back what was sent, as a cable with its ends joined. */
 class Loopback implements NetBackend {
   readonly offloads = 0;
+  readonly statistics = 'looped back';
+  flushed = 0;
   private readonly packets: Uint8Array[] = [];
   setGuestOffloads(): void {}
+  flush(): void {
+    this.flushed++;
+  }
   close(): void {}
   send(memory: GuestMemory, segments: SegmentList): void {
     const packet = new Uint8Array(70000);
@@ -34,6 +39,17 @@ describe('PcapBackend', () => {
     directory = mkdtempSync(join(tmpdir(), 'pcap-'));
   });
   afterEach(() => rmSync(directory, { recursive: true }));
+
+  it('hides nothing of the back end behind it', () => {
+    const inner = new Loopback();
+    const backend = new PcapBackend(inner, { file: join(directory, 'x.pcap') });
+    backend.flush();
+    expect([inner.flushed, backend.statistics]).toEqual([1, 'looped back']);
+    const none = new PcapBackend(new NoneBackend(), { file: join(directory, 'y.pcap') });
+    none.flush();
+    expect(none.statistics).toBeUndefined();
+    for (const each of [backend, none]) each.close();
+  });
 
   it('records both directions without the vnet header, cut at maxlen', () => {
     const file = join(directory, 'x.pcap');

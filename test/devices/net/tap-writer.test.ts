@@ -88,7 +88,7 @@ describe.skipIf(why)(`TapWriter${why}`, () => {
   });
 
   it('leaves a flood to the thread, in order with all else, and loses nothing where that is slower', () => {
-    for (let i = 0; i < 20_000; i++) send(i % 7 === 0 ? SMALL : i % 1000 === 0 ? MERGED : DATA + (i & 15));
+    for (let i = 0; i < 20_000; i++) send(i % 7 === 0 ? SMALL : DATA + (i & 15));
     close();
     expectAllWritten();
     const [direct, byThread, writes] = counts();
@@ -96,6 +96,21 @@ describe.skipIf(why)(`TapWriter${why}`, () => {
     expect(byThread).toBeGreaterThan(10_000);
     // None of that is TCP.
     expect(writes).toBe(byThread);
+  });
+
+  it('leaves nothing to the thread for a while when the guest merges packets itself', async () => {
+    for (let i = 0; i < 100; i++) send(DATA);
+    for (let i = 0; i < 100; i++) send(i & 7 ? DATA : MERGED);
+    writer.flush();
+    await sleep(5);
+    const [, before] = counts();
+    for (let i = 0; i < 100; i++) send(DATA);
+    expect(counts()[1]).toBe(before);
+    await sleep(200);
+    for (let i = 0; i < 100; i++) send(DATA);
+    close();
+    expectAllWritten();
+    expect(counts()[1]).toBeGreaterThan(before);
   });
 
   it('has written all when it is flushed and when time has passed', async () => {
