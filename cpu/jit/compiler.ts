@@ -177,8 +177,7 @@ export class RegionCompiler {
     if (list === undefined) return undefined;
     this.checkWindow();
     for (const region of list)
-      if (region.ripHigh === ripHigh && region.mode === mode && this.inWindow(region) && this.mapped(region))
-        return region;
+      if (region.ripHigh === ripHigh && region.mode === mode && this.isUsable(region)) return region;
     // Made for other windows only: here it may become hot again.
     if (this.blocks.wasHot(ripLow, ripHigh, mode)) this.blocks.restartCounter(ripLow, ripHigh, mode);
     return undefined;
@@ -186,6 +185,11 @@ export class RegionCompiler {
 
   private inWindow({ window }: Region): boolean {
     return window === undefined || window === this.window;
+  }
+
+  /** Can a region be entered as memory is mapped now? */
+  private isUsable(region: Region): boolean {
+    return this.inWindow(region) && this.mapped(region);
   }
 
   private mapped(region: Region): boolean {
@@ -279,7 +283,7 @@ export class RegionCompiler {
   private due(request: Request): Request | undefined {
     const { ripLow, ripHigh, mode } = request;
     const owner = this.owners.get(ripLow);
-    if (owner === undefined || owner.mode !== mode || owner.ripHigh !== ripHigh || !this.inWindow(owner))
+    if (owner === undefined || owner.mode !== mode || owner.ripHigh !== ripHigh || !this.isUsable(owner))
       return request;
     // What a region leaves to the interpreter at once becomes hot too.
     if (owner.entries.includes(ripLow)) return undefined;
@@ -312,13 +316,17 @@ export class RegionCompiler {
     const direct = !paged && privilegeLevel(mode) === 0 && this.window.length >= LEAST_WINDOW;
     const window = direct ? this.window : undefined;
     const entries = this.moreEntries.get(ripLow) ?? [];
-    const stays = (region: Region | undefined): boolean =>
-      region !== undefined &&
-      region.ripLow !== ripLow &&
-      region.generation >= generation &&
-      region.mode === mode &&
-      region.ripHigh === ripHigh &&
-      this.inWindow(region);
+    const usable = new Map<Region, boolean>();
+    const stays = (region: Region | undefined): boolean => {
+      if (region === undefined || region.ripLow === ripLow || region.generation < generation) return false;
+      if (region.mode !== mode || region.ripHigh !== ripHigh) return false;
+      let isUsable = usable.get(region);
+      if (isUsable === undefined) {
+        isUsable = this.isUsable(region);
+        usable.set(region, isUsable);
+      }
+      return isUsable;
+    };
     const translation = this.translator.translate({
       ripLow,
       ripHigh,
@@ -339,9 +347,6 @@ export class RegionCompiler {
     this.slots += slotsOf(code.sites);
     bodies.push(body);
     this.counters.instructions += instructions;
-    console.error(
-      `REGION ${(ripLow >>> 0).toString(16)} gen=${generation} anew=${request.anew} insns=${instructions} bytes=${body.code.length} entries=${code.entries.length} inside=${code.inside.length} paged=${paged} sites=${code.sites.length}`,
-    );
     const region: Region = {
       ...code,
       index: 0,
