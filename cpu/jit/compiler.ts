@@ -335,7 +335,11 @@ export class RegionCompiler {
       entries,
       window,
       slots: this.slots,
-      isForeign: (low) => stays(this.owners.get(low)),
+      isForeign: (low) => {
+        // One of the same batch is not yet among those that can be entered.
+        const owner = this.owners.get(low);
+        return (stays(owner) && owner!.entries.includes(low)) || (this.regions.get(low)?.some(stays) ?? false);
+      },
       isEntry: (low) => this.regions.get(low)?.some((region) => region.mode === mode && !stays(region)) ?? false,
     });
     if (translation === undefined) return undefined;

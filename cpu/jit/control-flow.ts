@@ -80,7 +80,7 @@ export interface CodeSource {
   readonly called: Set<number>;
   /** Low halves of the targets that the indirect jump at an address was seen to take. */
   targets(low: number): number[];
-  /** Does another region have the block at an address, and keep it? */
+  /** Is another region entered at an address, which keeps the code there? */
   isForeign(low: number): boolean;
   /** Is a region entered there whose code this one may take over? */
   isEntry(low: number): boolean;
@@ -205,7 +205,7 @@ export class ControlFlow {
     if (context === this.root && low !== this.starts[0].low && this.source.isEntry(low)) this.continuations.add(low);
   }
 
-  /** Code in the outermost context that another region has is translated once, there. */
+  /** Code in the outermost context at which another region is entered is that region's: it is translated once. */
   private isForeign(low: number, context: Context): boolean {
     return context === this.root && this.source.isForeign(low);
   }
