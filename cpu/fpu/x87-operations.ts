@@ -11,6 +11,7 @@ import {
   FINITE,
   fp,
   IE,
+  INFINITE,
   NAN,
   noteDenormals,
   OE,
@@ -316,6 +317,8 @@ export const partialRemainder =
     x.sw &= ~SW_C2;
     if (x.isEmpty(0) || x.isEmpty(1)) return x.underflowTo(0, 0);
     remainder(z, x.read(a, 0), x.read(b, 1), nearest);
+    // An infinite divisor leaves a denormal as it is, which is no underflow even if that is unmasked.
+    if (b.kind === INFINITE) fp.masks |= UE;
     if (!x.finish(z, 0, 0, EXTENDED) || z.kind === NAN) return;
     const { low, partial } = quotient;
     setConditions(x, (low & 4 ? SW_C0 : 0) | (low & 2 ? SW_C3 : 0) | (partial ? SW_C2 : 0));

@@ -386,13 +386,14 @@ function compareStrings(cpu: Cpu, op: number, both: boolean): number {
       decided = (aLow === bLow && aHigh === bHigh) !== whileEqual;
       done = 1;
     }
-    setSubFlags(cpu, width, aLow, aHigh, bLow, bHigh);
     if (both) source.advance(cpu, done);
     destination.advance(cpu, done);
     countDown(cpu, done);
     left -= done;
     if (interrupted(cpu)) break;
   }
+  // Only now: a fault midway leaves RFLAGS as before the instruction (SDM vol. 2B, REP).
+  setSubFlags(cpu, width, aLow, aHigh, bLow, bHigh);
   return decided ? HELPER_NEXT : end(cpu);
 }
 

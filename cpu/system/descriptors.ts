@@ -138,17 +138,15 @@ export function loadNullStack(cpu: Cpu, cpl: number): void {
   cpu.i32[(at + SEGMENT_CHECKED) >> 2] = 1;
 }
 
-/** Loads a null selector: an unusable segment; in long mode FS and GS keep their base. */
+/**
+ * Loads a null selector: an unusable segment with base 0. Guests that find an Intel CPU rely on that for FS and GS; AMD's
+ * keep the base of these in long mode (APM vol. 3, CPUID Fn8000_0021 EAX[6]).
+ */
 export function loadNull(cpu: Cpu, n: number, selector: number): void {
   const at = segmentOffset(n);
   const { i32 } = cpu;
-  if (!isLong(cpu)) {
-    i32[(at + SEGMENT_BASE) >> 2] = 0;
-    i32[(at + SEGMENT_BASE + 4) >> 2] = 0;
-  } else if (n < 4) {
-    i32[(at + SEGMENT_BASE) >> 2] = 0;
-    i32[(at + SEGMENT_BASE + 4) >> 2] = 0;
-  }
+  i32[(at + SEGMENT_BASE) >> 2] = 0;
+  i32[(at + SEGMENT_BASE + 4) >> 2] = 0;
   i32[(at + SEGMENT_LIMIT) >> 2] = 0;
   i32[(at + SEGMENT_ATTR) >> 2] = n === SEG_SS ? ((selector & 3) << 13) | (isLong(cpu) ? ATTR_DB : 0) : 0;
   cpu.u16[(at + SEGMENT_SELECTOR) >> 1] = selector;

@@ -11,7 +11,7 @@ import {
   type OpcodeRow,
   rows,
 } from '../../cpu/isa/table.ts';
-import { CaseBuilder, RCX } from './builder.ts';
+import { CaseBuilder, RBX, RCX } from './builder.ts';
 import { RFLAGS_FIXED, RFLAGS_IF, type TestCase } from './case.ts';
 import { implemented, rowName, testable, untestable } from './coverage.ts';
 import { decodedRow, type Encoded, encode } from './encode.ts';
@@ -20,6 +20,7 @@ import { CODE, CS32, CS64 } from './layout.ts';
 import { Rng } from './rng.ts';
 import { fillOperands, prepare } from './special.ts';
 import type { ElementKind } from './values.ts';
+import { avoided, namesSegment } from './vendors.ts';
 
 export interface Instruction {
   readonly row: OpcodeRow;
@@ -40,6 +41,8 @@ const RFLAGS_ID = 0x200000;
 const CS_PREFIX = 0x2e;
 /** Bytes of an instruction. */
 const LONGEST = 15;
+/** Bytes that {@link SequenceWriter.storeX87} adds, at most. */
+const LONGEST_X87 = 36;
 
 /** How often chance may choose an encoding that belongs to another row. */
 const ATTEMPTS = 40;
@@ -170,11 +173,12 @@ function leftOpen(builder: CaseBuilder, row: OpcodeRow, { bytes, memory, operand
 }
 
 /**
- * What a sequence must not contain, because it ends there, because later pointers would be wrong, or because it shows
- * the x87 instruction pointer, which AMD's CPUs store only while an exception is pending.
+ * What a sequence must not contain, because it ends there, because later pointers would be wrong, because results are not
+ * exactly defined, or because it shows the x87 instruction pointer, which AMD's CPUs store only while an exception is
+ * pending.
  */
 const NOT_IN_SEQUENCE = new Set(
-  'POPA BOUND DIV IDIV IN OUT INS OUTS CLI STI CLAC STAC ARPL MOV_TO_SREG MOV_FROM_CR MOV_FROM_DR WRFSBASE WRGSBASE XRSTOR FXSAVE FXRSTOR FLDENV FRSTOR LDMXCSR XSAVE XSAVEOPT RCPPS RCPSS RSQRTPS RSQRTSS RDMSR'.split(
+  'POPA BOUND DIV IDIV IN OUT INS OUTS CLI STI CLAC STAC ARPL MOV_TO_SREG MOV_FROM_CR MOV_FROM_DR WRFSBASE WRGSBASE XRSTOR FXSAVE FXRSTOR FLDENV FRSTOR LDMXCSR XSAVE XSAVEOPT RCPPS RCPSS RSQRTPS RSQRTSS DPPS DPPD RDMSR'.split(
     ' ',
   ),
 );
@@ -206,6 +210,8 @@ const rowOf = (opcode: number, mnemonic: string, extension = 0): OpcodeRow =>
   )!;
 const CMP = rowOf(0x38, 'CMP');
 const MOV_ECX = rowOf(0xb8, 'MOV');
+/** mov dword [esp-4], 0 */
+const CLEAR_SLOT = [0xc7, 0x44, 0x24, 0xfc, 0, 0, 0, 0];
 const SUB_IMMEDIATE = rowOf(0x83, 'SUB', 5);
 const conditionalJumps = rows.filter((row) => row.map === 0 && row.opcode >= 0x70 && row.opcode <= 0x7f);
 const JNZ = rowOf(0x75, 'JNZ');
@@ -277,12 +283,38 @@ class SequenceWriter {
       const row = rng.pick(rng.weighted(pools[builder.mode64 ? 64 : 32]));
       this.defineFlags(row);
       if (row.attributes & ATTR_REP) this.add(MOV_ECX, [0xb9, rng.below(20), 0, 0, 0]);
+      if (avoided.x87Pointers && /^FN(STENV|SAVE)$/.test(row.mnemonic)) {
+        // The end of the code region would cut the zeros off.
+        if (builder.codeAddress > CODE.address + CODE.length - LONGEST_X87) continue;
+        this.storeX87(row);
+        return;
+      }
       const encoded = instruction(builder, row);
       if (encoded) {
-        this.add(row, encoded.bytes);
+        const clears = avoided.segmentPushes && !builder.mode64 && row.mnemonic === 'PUSH' && namesSegment(row);
+        this.add(row, clears ? [...CLEAR_SLOT, ...encoded.bytes] : encoded.bytes);
         return;
       }
     }
+  }
+
+  /**
+   * FNSTENV or FNSAVE, and zeros over FCS, FOP, FDP and FDS in its image (SDM vol. 1, figures 8-9 to 8-12). It is added as
+   * one instruction, which shrinking a case does not take apart.
+   */
+  private storeX87(row: OpcodeRow): void {
+    const { rng } = this.builder;
+    const displacement = (rng.below(32) - 16) * 16;
+    const narrow = rng.chance(20);
+    const at = (opcode: number, extension: number, offset: number): number[] => [
+      ...(narrow ? [0x66] : []),
+      opcode,
+      0x80 | (extension << 3) | RBX,
+      ...new Uint8Array(Int32Array.of(displacement + offset).buffer),
+    ];
+    const size = narrow ? 2 : 4;
+    const zeros = [4, 5, 6].flatMap((field) => [...at(0xc7, 0, field * size), ...new Uint8Array(size)]);
+    this.add(row, [...at(row.opcode, 6, 0), ...zeros]);
   }
 
   branch(row: OpcodeRow): Branch {

@@ -1,6 +1,7 @@
 /**
  * The CPU against the host's: every instruction form that can be tested, undefined forms, and sequences with branches and
- * loops, interpreted and translated. `TSVMM_LONG` runs twenty times as many cases; `ISA_SEED` chooses others.
+ * loops, interpreted and translated; whether the host's is Intel's or AMD's is a matter of vendors.ts. `TSVMM_LONG` runs
+ * twenty times as many cases; `ISA_SEED` chooses others.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type OpcodeRow, rows } from '../../cpu/isa/table.ts';
@@ -11,6 +12,7 @@ import { implemented, rowName, testable, untested } from './coverage.ts';
 import { Emulator } from './emulator.ts';
 import { type GeneratedCase, sequence, single, undefinedForm } from './generate.ts';
 import { NativeOracle } from './native/oracle.ts';
+import { host, met } from './vendors.ts';
 
 const SCALE = process.env.TSVMM_LONG ? 20 : 1;
 const SEED = Number(process.env.ISA_SEED ?? 1);
@@ -35,7 +37,11 @@ const translator = new Emulator('translator', { core: testCore('wasm'), hotThres
 beforeAll(() => {
   oracle = new NativeOracle();
 });
-afterAll(() => oracle.close());
+afterAll(() => {
+  oracle.close();
+  const times = [...met].map(([what, count]) => `${count} × ${what}`);
+  console.log(`An ${host} CPU and ours differ, as they may:\n${times.join('\n')}`);
+});
 
 /** Compares `cases`; expects no mismatch. @returns how many there were. */
 async function check(subject: Executor, cases: Iterable<GeneratedCase>): Promise<number> {

@@ -9,6 +9,9 @@ import type { Choices, Encoded } from './encode.ts';
 import { randomMxcsr, randomSse, randomX87 } from './fpstate.ts';
 import { CODE, CS32, CS64, DS, STACK } from './layout.ts';
 import { integer, qword } from './values.ts';
+import { avoided } from './vendors.ts';
+
+const RFLAGS_AC = 0x40000n;
 
 /** Selectors: null ones, the user segments with several RPLs, kernel segments, and beyond the limits. */
 const SELECTORS = [0, 1, 3, DS, DS, DS & ~3, CS32, CS32, CS64, CS64, 0x10, 0x18, 0x30, 0x2c, 0x808, 0xfff8];
@@ -145,7 +148,8 @@ function farFrame(builder: CaseBuilder, interrupt: boolean, stride: number): voi
   const top = builder.useStack();
   const frame = [codeTarget(builder), codeSelector(builder)];
   if (interrupt) {
-    frame.push(flags(builder), BigInt(STACK.address + 0x800 + rng.below(64)));
+    const unaligned = top % stride !== 0 && avoided.iretToAlignmentChecks;
+    frame.push(flags(builder) & (unaligned ? ~RFLAGS_AC : -1n), BigInt(STACK.address + 0x800 + rng.below(64)));
     frame.push(rng.chance(80) ? BigInt(DS) : selector(builder));
   }
   for (const [i, value] of frame.entries()) builder.poke(top + i * stride, value);

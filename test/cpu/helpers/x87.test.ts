@@ -121,6 +121,20 @@ describe('operands and pointers', () => {
   });
 });
 
+test.each([
+  ['FPREM', 'd9f8'],
+  ['FPREM1', 'd9f5'],
+])('%s by an infinity leaves a denormal, without underflow', (_, code) => {
+  ram.setUint16(DATA, 0x36f, true); // underflow unmasked
+  ram.setFloat32(DATA + 4, Infinity, true);
+  ram.setBigUint64(DATA + 8, 9n, true);
+  ram.setUint16(DATA + 16, 0, true);
+  // FLDCW; FLD m32; FLD m80; the remainder; FNSTSW AX; FSTP m80
+  machine.run(`${FNINIT}d9${at(5)}d9${at(0, 4)}db${at(5, 8)}${code}dfe0db${at(7, 8)}`, NE);
+  expect(cpu.gprLow(0) & 0xff).toBe(2); // DE
+  expect([ram.getBigUint64(DATA + 8, true), ram.getUint16(DATA + 16, true)]).toEqual([9n, 0]);
+});
+
 describe('EFLAGS', () => {
   test.each([
     [FLD1 + FLDZ, 0x01],

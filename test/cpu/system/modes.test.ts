@@ -186,6 +186,13 @@ describe('MSRs', () => {
     expect([bare.gpr64(RBX), bare.gpr64(RCX)]).toEqual([0n, 0x123456789n]);
   });
 
+  test('a null selector clears the base of GS, as on Intel CPUs', () => {
+    const bare = new BareCpu().long();
+    // mov eax, 0x1234; wrgsbase rax; xor ecx, ecx; mov gs, ecx; rdgsbase rbx
+    bare.run('b8 34 12 00 00 f3 48 0f ae d8 31 c9 8e e9 f3 48 0f ae cb');
+    expect(bare.gpr64(RBX)).toBe(0n);
+  });
+
   test('CR8 and APIC registers go to the APIC', () => {
     const written: number[][] = [];
     const apic = {

@@ -1,6 +1,7 @@
 /** Repeated string instructions against a model that does one element after the other. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { setRflags } from '../../../cpu/helpers/flags.ts';
 import { S_RFLAGS } from '../../../cpu/state.ts';
 import { BareCpu, CODE, DATA, PT, RAX, RCX, RDI, RSI } from './bare-cpu.ts';
 
@@ -108,6 +109,23 @@ test('REPNE SCASB and REPE CMPSB end where a loop would', () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test('a fault in the middle of REPE CMPS or REPNE SCAS leaves the flags as before the instruction', () => {
+  const cpu = new BareCpu().long();
+  // The second page is absent.
+  cpu.view.setBigUint64(PT + ((DATA + 0x1000) >> 12) * 8, 0n, true);
+  cpu.ram.fill(1, DATA, DATA + 0x1000);
+  for (const code of ['f3 a6', 'f2 ae']) {
+    setRflags(cpu.cpu, 0x8d7); // all status flags
+    cpu.set(RAX, 0);
+    cpu.set(RSI, DATA);
+    cpu.set(RDI, DATA + 0x1000 - 20);
+    cpu.set(RCX, 100);
+    expect(cpu.run(code)).toMatchObject({ vector: PF, rip: CODE });
+    expect([cpu.gpr(RCX), cpu.gpr(RDI)]).toEqual([80, DATA + 0x1000]);
+    expect(cpu.cpu.rflags & 0x8d5).toBe(0x8d5);
+  }
 });
 
 test('an interrupt comes in the middle of a long REP, which then goes on', () => {

@@ -39,6 +39,8 @@ enum { MAP_WRITE = 1, MAP_EXECUTE = 2 };
 /* Ways to end beside the CPU's exception vectors 0…31. */
 enum { TRAP_NONE = -1, TRAP_SYSCALL = 256, TRAP_TIMEOUT = 257 };
 
+enum { HANG_SECONDS = 10 };
+
 /* Registers as they travel; the offsets are repeated in the assembly below and in ../state.ts. */
 struct state {
   uint64_t gpr[16]; /* in encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8…R15 */
@@ -87,6 +89,9 @@ __attribute__((used)) volatile uint8_t in_test;
 __attribute__((used)) struct result result __attribute__((aligned(16)));
 __attribute__((used)) struct state *input;
 __attribute__((used)) uint64_t host_rsp, host_fs;
+/* Flags of the interrupted code that rt_sigreturn takes from its caller rather than from the context: NT and ID. */
+__attribute__((used)) uint64_t unrestored_flags;
+#define FLAGS_UNRESTORED 0x204000
 __attribute__((used)) struct { uint32_t offset; uint16_t selector; } __attribute__((packed, aligned(8))) entry_pointer;
 
 void enter(void);
@@ -160,6 +165,7 @@ __asm__(
     "  pop %rdx\n  wrfsbase %rdx\n"
     "  test %eax, %eax\n"
     "  jnz leave\n"
+    "  pushq unrestored_flags(%rip)\n  popfq\n"
     "  ret\n"
     "restorer:\n"
     "  mov $15, %eax\n" /* rt_sigreturn */
@@ -180,6 +186,7 @@ __attribute__((used)) int on_signal(int signal, siginfo_t *info, ucontext_t *con
   const greg_t *gregs = context->uc_mcontext.gregs;
   uint64_t rip = gregs[REG_RIP];
   if (signal == SIGVTALRM) {
+    unrestored_flags = 2 | (gregs[REG_EFL] & FLAGS_UNRESTORED);
     /* The first tick may come at once. Above 4 GiB is this program itself, about to finish the case. */
     if (!in_test || ++ticks < 3 || rip >> 32) return 0;
     result.trap = TRAP_TIMEOUT;
@@ -327,7 +334,10 @@ static void run(struct run_record *record) {
   result.trap = TRAP_NONE;
   result.out.rip = code_end;
   ticks = 0;
+  /* Ticks count the case's own time. One that stays in the kernel (a fault that Linux repeats for ever) ends the runner. */
+  alarm(HANG_SECONDS);
   enter();
+  alarm(0);
 
   /* x87's last-instruction pointers: AMD saves them only with an exception pending, and the rest is reserved. */
   memset(result.out.fxsave + 6, 0, 18);
