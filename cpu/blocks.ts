@@ -124,13 +124,13 @@ export class BlockCache {
     return block;
   }
 
-  /** Lets a block become hot again; how often it ran so far is not forgotten. */
-  restartCounter(ripLow: number, ripHigh: number, mode: number): void {
+  /** Lets a block become hot again, after so many executions; how often it ran so far is not forgotten. */
+  restartCounter(ripLow: number, ripHigh: number, mode: number, executions = this.hotThreshold): void {
     const block = this.known(ripLow, ripHigh, mode);
     if (block === 0) return;
     const head = block + r.BLOCK_SIZE;
-    this.i32[(head + r.HEAD_GIVEN_TIME) >> 2] = this.executionsOf(head);
-    this.i32[(head + r.HEAD_COUNTER) >> 2] = this.hotThreshold;
+    this.i32[(head + r.HEAD_GIVEN_TIME) >> 2] = this.executionsOf(head) + executions - this.hotThreshold;
+    this.i32[(head + r.HEAD_COUNTER) >> 2] = executions;
   }
 
   /** A record with which a region has an instruction executed by its helper. */

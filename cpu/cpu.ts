@@ -107,6 +107,8 @@ export const HOT_THRESHOLD = 400;
  */
 export const WARM_UP_MS = 150;
 const WARM_UP_THRESHOLD = 20_000;
+/** How often that is looked at. */
+const WARM_UP_STEP = 4000;
 
 /** Why `run` returned. */
 export const STOP_BUDGET = 0;
@@ -469,7 +471,7 @@ export class Cpu {
     const high = i32[(S_RIP + 4) >> 2];
     const mode = i32[S_MODE >> 2];
     if (performance.now() < this.warmUntil && this.blocks.executions(low, high, mode) < WARM_UP_THRESHOLD)
-      this.blocks.restartCounter(low, high, mode);
+      this.blocks.restartCounter(low, high, mode, WARM_UP_STEP);
     else if (this.regions!.request(low, high, mode)) this.regions!.compile();
   }
 
