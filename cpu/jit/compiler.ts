@@ -11,6 +11,7 @@ import { codeSize, privilegeLevel } from '../mode.ts';
 import type { CpuObserver } from '../observer.ts';
 import { PAGE_SIZE, S_EXIT_SITE, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
+import { entriesWanted, isGrowth, wantsEntry, wantsGrowth } from './growth.ts';
 import { Links } from './links.ts';
 import { ExitSites, SITE_SIDE, slotsOf } from './sites.ts';
 import { GENERATIONS, MOST_INSTRUCTIONS, type RegionCode, RegionTranslator } from './translator.ts';
@@ -60,21 +61,6 @@ const BATCH_TIME = 50;
 const CACHE_SIZE = 32 << 20;
 /** A direct window that is smaller is not worth it. */
 const LEAST_WINDOW = 1 << 20;
-/** Most entries that a region gets because they became hot by themselves. */
-const MOST_ENTRIES = 24;
-/**
- * A region is made anew when pieces of it became hot outside so often, and once for so many of its instructions: that costs
- * more than to translate it.
- */
-const LEAST_MISSES = 16;
-const INSTRUCTIONS_FOR_A_MISS = 4;
-/**
- * Instructions that are to be spent in a region before it is made anew: in any, and for each of its own; about as long as it
- * takes to translate what it becomes. One that would hardly become larger stays.
- */
-const LEAST_SPENT = 1_000_000;
-const SPENT_FOR_EACH = 80_000;
-const LEAST_GROWTH = 1.25;
 /** Of a region until it is compiled. */
 const NOT_COMPILED: CompiledRegions = { functions: [], size: 0, link: () => {} };
 const NOTHING: RegionFunction = () => EXIT_STOP;
@@ -228,11 +214,8 @@ export class RegionCompiler {
     const region = this.sites.at(i32[S_EXIT_SITE >> 2])?.region;
     i32[S_EXIT_SITE >> 2] = 0;
     if (region === undefined || region.generation >= GENERATIONS) return false;
-    region.spent += instructions;
-    const next = region.generation + 1;
-    if (region.spent < (this.patience ?? LEAST_SPENT + region.instructions * SPENT_FOR_EACH)) return false;
-    region.spent = 0;
-    return this.remake(region, region.window === undefined, next);
+    if (!wantsGrowth(region, instructions, this.patience)) return false;
+    return this.remake(region, region.window === undefined, region.generation + 1);
   }
 
   private remake({ ripLow, ripHigh, mode }: Region, paged: boolean, generation: number): boolean {
@@ -287,15 +270,11 @@ export class RegionCompiler {
       return request;
     // What a region leaves to the interpreter at once becomes hot too.
     if (owner.entries.includes(ripLow)) return undefined;
-    owner.missed.push(ripLow);
-    if (owner.missed.length < Math.max(LEAST_MISSES, owner.instructions / INSTRUCTIONS_FOR_A_MISS)) {
+    if (!wantsEntry(owner, ripLow)) {
       this.blocks.restartCounter(ripLow, ripHigh, mode);
       return undefined;
     }
-    // What ran outside just once, when the region was new, need not be an entry.
-    const again = owner.missed.filter((low, i, all) => all.indexOf(low) !== i);
-    const known = this.moreEntries.get(owner.ripLow) ?? [];
-    this.moreEntries.set(owner.ripLow, [...new Set([...known, ...again])].slice(-MOST_ENTRIES));
+    this.moreEntries.set(owner.ripLow, entriesWanted(owner, this.moreEntries.get(owner.ripLow) ?? []));
     return {
       ...request,
       ripLow: owner.ripLow,
@@ -382,7 +361,7 @@ export class RegionCompiler {
   ): boolean {
     const old = this.regions.get(ripLow)?.find((region) => region.ripLow === ripLow && region.mode === mode);
     if (!anew || old === undefined || old.window !== window || old.generation === generation) return false;
-    if (size > old.instructions * LEAST_GROWTH) return false;
+    if (isGrowth(old, size)) return false;
     old.generation = generation;
     return true;
   }

@@ -14,17 +14,10 @@ import * as wasm from '../wasm/encoder.ts';
 import { type BasicBlock, END_CALL, END_INDIRECT, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
 import { type RegionPlan, UNLIKELY } from './region-exits.ts';
 import { RegionFlow } from './region-flow.ts';
+import { HELPER_PORT_IN, HELPER_PORT_OUT, HELPER_STEP } from './region-helpers.ts';
+import { BASE, BUDGET, CODE, RIP } from './region-locals.ts';
 import { FOR_SPEED } from './region-memory.ts';
-import {
-  BASE,
-  BUDGET,
-  CODE,
-  HELPER_PORT_IN,
-  HELPER_PORT_OUT,
-  HELPER_STEP,
-  type LiftedBlock,
-  RIP,
-} from './region-state.ts';
+import type { LiftedBlock } from './region-state.ts';
 import type { Site } from './sites.ts';
 
 /** A function's body, the exit sites in it and the number of its locals. */

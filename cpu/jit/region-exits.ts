@@ -11,8 +11,8 @@ import * as wasm from '../wasm/encoder.ts';
 import type { BasicBlock } from './control-flow.ts';
 import type { Gather } from './dataflow.ts';
 import type { JumpTargets } from './jump-targets.ts';
+import { AT, BASE, BUDGET, CODE, DEPTH, RIP, SITE } from './region-locals.ts';
 import { type AddressSpace, RegionMemory } from './region-memory.ts';
-import { AT, BASE, BUDGET, CODE, DEPTH, RIP, SITE } from './region-state.ts';
 import { type ExitSites, SITE_SIDE, type Site, slotsOf } from './sites.ts';
 
 /** Labels of enclosing constructs, innermost last. */

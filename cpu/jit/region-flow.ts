@@ -6,8 +6,9 @@ import { type BasicBlock, END_SWITCH } from './control-flow.ts';
 import { HASH_FACTOR, HASH_SHIFT } from './jump-targets.ts';
 import { perfectHash } from './perfect-hash.ts';
 import { LIKELY, UNLIKELY } from './region-exits.ts';
+import type { HeldFlags } from './region-flags.ts';
 import { RegionLinks } from './region-links.ts';
-import { BUDGET, type HeldFlags, RIP } from './region-state.ts';
+import { BUDGET, RIP } from './region-locals.ts';
 
 export abstract class RegionFlow extends RegionLinks {
   /** Emits `block` and all that it dominates. */

@@ -8,7 +8,7 @@ import { type BasicBlock, END_SWITCH } from './control-flow.ts';
 import { HASH_FACTOR } from './jump-targets.ts';
 import { WAY_SHIFT } from './links.ts';
 import { LIKELY, RegionExits, UNLIKELY } from './region-exits.ts';
-import { BUDGET, CODE, DEPTH, ENTRY, RIP } from './region-state.ts';
+import { BUDGET, CODE, DEPTH, ENTRY, RIP } from './region-locals.ts';
 import { SITE_INDIRECT_LINK, SITE_LINK } from './sites.ts';
 
 export abstract class RegionLinks extends RegionExits {

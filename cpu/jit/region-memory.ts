@@ -9,7 +9,9 @@ import { FOR_WRITE } from '../mmu/mmu.ts';
 import * as state from '../state.ts';
 import { probeTlb, tlbAddress } from '../wasm/tlb-code.ts';
 import { type AddressGroup, AddressGroups, ROOT_ABSOLUTE } from './address-groups.ts';
-import { ADDRESS, ENTRY, HELPER_FILL, type LiftedBlock, RegionState } from './region-state.ts';
+import { HELPER_FILL } from './region-helpers.ts';
+import { ADDRESS, ENTRY } from './region-locals.ts';
+import { type LiftedBlock, RegionState } from './region-state.ts';
 
 /** How memory is reached. */
 export interface AddressSpace {

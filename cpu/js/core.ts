@@ -1,6 +1,6 @@
 /** The core and the regions as JavaScript, for where WebAssembly code must not be generated (`-accel tcg,jit=js`). */
 import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
-import { REGION_HELPERS } from '../jit/region-state.ts';
+import { REGION_HELPERS } from '../jit/region-helpers.ts';
 import { setTranslationFlags } from '../v8-flags.ts';
 import { LIBRARY } from './library.ts';
 import { PROLOGUE } from './module.ts';

@@ -1,5 +1,5 @@
 /** The source of a region's function, of the names that js/core.ts has in scope. */
-import { REGION_HELPERS } from '../jit/region-state.ts';
+import { REGION_HELPERS } from '../jit/region-helpers.ts';
 import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
 import { printFunction } from './printer.ts';
 import type { Part } from './value.ts';

@@ -3,7 +3,7 @@
  * loads from the state before anything else are called after what they hold, others are numbered as they come.
  */
 import * as op from '../ir/ops.ts';
-import { REGION_HELPERS } from '../jit/region-state.ts';
+import { REGION_HELPERS } from '../jit/region-helpers.ts';
 import { CodeReader, isLaneAccess } from '../js/reader.ts';
 import * as vectors from '../js/vector.ts';
 import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';

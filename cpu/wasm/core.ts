@@ -1,6 +1,6 @@
 /** The core and the regions as WebAssembly: one module owns the function table, regions come in modules of their own. */
 import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
-import { REGION_HELPERS } from '../jit/region-state.ts';
+import { REGION_HELPERS } from '../jit/region-helpers.ts';
 import { setTranslationFlags } from '../v8-flags.ts';
 import { CORE_TYPES, TYPE_REGION } from './core-types.ts';
 import { assembleModule } from './encoder.ts';
