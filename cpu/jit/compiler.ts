@@ -376,7 +376,7 @@ export class RegionCompiler {
       const region = regions[i];
       for (const entry of region.entries) {
         const old = this.find(entry, region.ripHigh, region.mode);
-        if (old !== undefined && region.entries.includes(old.ripLow)) this.drop(old);
+        if (old !== undefined && region.entries.includes(old.ripLow)) this.discard(old);
       }
       region.index = this.freeIndices.pop() ?? this.nextIndex++;
       region.run = functions[i];

@@ -73,6 +73,12 @@ export class RegionDataflow {
     return this.facts.get(block)!.live;
   }
 
+  /** What must be in locals where a call comes back: on the way back in a loop the caller's gather may write back more. */
+  liveBehindCall(caller: BasicBlock, successor: BasicBlock): RegisterSet {
+    const leaves = successor.order <= caller.order;
+    return this.live(successor) | (leaves ? this.facts.get(caller)!.gather.registers : 0);
+  }
+
   /** What may differ from the state where a block ends. */
   dirty(block: BasicBlock): Gather {
     const { dirty, dirtyFlags } = this.facts.get(block)!;
@@ -164,7 +170,9 @@ export class RegionDataflow {
       for (let i = order.length - 1; i >= 0; i--) {
         const facts = this.facts.get(order[i])!;
         if (facts.liveFlags || facts.killsFlags) continue;
-        if (order[i].successors.every((s) => s !== undefined && !this.facts.get(s)!.liveFlags)) continue;
+        // Loops leave on the way back, and show the flags: a block that does not write them must have them.
+        const mustShow = (s: BasicBlock) => this.facts.get(s)!.liveFlags || (s.order <= i && !facts.dirtyFlags);
+        if (order[i].successors.every((s) => s !== undefined && !mustShow(s))) continue;
         facts.liveFlags = true;
         changed = true;
       }

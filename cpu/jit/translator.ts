@@ -165,7 +165,7 @@ export class RegionTranslator {
       code: {
         sites,
         locals,
-        entries: flow.entry.end === END_SWITCH ? flow.entry.targets.filter((_, i) => i % 2 === 0) : [ripLow],
+        entries: flow.entry.end === END_SWITCH ? armsOf(flow.entry) : [ripLow],
         inside: order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow),
         pages,
         ranges: this.ranges(order, pages),
@@ -263,4 +263,9 @@ export class RegionTranslator {
         return [physical, physical + ((block.endLow - block.ripLow) >>> 0)];
       });
   }
+}
+
+/** Addresses (low halves) that a switch leads to inside the region: of targets seen, there may be others. */
+function armsOf({ targets, successors }: BasicBlock): number[] {
+  return successors.flatMap((block, i) => (block === undefined ? [] : [targets[i * 2]]));
 }
