@@ -112,10 +112,10 @@ describe('bad input ends the container with a status other than 0, and one line 
 
   it.each(['multi_queue', 'vnet_hdr'])('a network with a tap already, %s', async (flag) => {
     await buildPause('holder');
-    await docker('run', '--detach', '--name', 'holder', 'holder');
     onTestFinished(async () => {
       await tryDocker('rm', '--force', 'holder');
     });
+    await docker('run', '--detach', '--name', 'holder', 'holder');
     const pid = await inspect('holder', '{{.State.Pid}}');
     await succeed('nsenter', '-t', pid, '-n', 'ip', 'tuntap', 'add', 'tap0_urunc', 'mode', 'tap', flag);
     const { status, said } = await ending({}, '--network', 'container:holder');

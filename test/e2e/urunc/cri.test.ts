@@ -50,7 +50,12 @@ it('runs a pod with the runtime handler', { timeout: 120_000 }, async () => {
   };
   const container = await start(0);
   expect(await firstAnswer(`http://${ip}/`)).toContain('200 OK');
-  expect(readFileSync(`${LOGS}/http.log`, 'utf8')).toContain('memory   64 MiB');
+  // What the guest prints takes its time to get there.
+  await until(
+    'log',
+    async () => readFileSync(`${LOGS}/http.log`, 'utf8'),
+    (said) => said.includes('memory   64 MiB'),
+  );
 
   const begin = performance.now();
   // StopContainerRequest: container_id, timeout

@@ -81,6 +81,14 @@ export async function until<T>(
   }
 }
 
+/** Waits until a container's log has `text`: what is printed takes its time to get there. @returns the log so far */
+export const logged = (name: string, text: string) =>
+  until(
+    `the log of ${name}, without "${text}"`,
+    () => logs(name),
+    (said) => said.includes(text),
+  );
+
 /** GETs `url` until it answers. @returns the first answer, headers included */
 export async function firstAnswer(url: string, patience?: number): Promise<string> {
   const get = () => run('curl', '--silent', '--include', '--max-time', '1', url);

@@ -1,7 +1,7 @@
 /** Debian's kernel with an initrd of busybox: a guest that knows nothing of tsvmm, of the type `linux`. */
 
 import { expect, it, onTestFinished } from 'vitest';
-import { addressOf, commandLine, docker, firstAnswer, inspect, logs, tryDocker } from './host.ts';
+import { addressOf, commandLine, docker, firstAnswer, inspect, logged, tryDocker } from './host.ts';
 import { build, type Image } from './images.ts';
 
 const LINUX: Image = {
@@ -19,9 +19,7 @@ it('boots, takes its address, serves a page and stops', { timeout: 120_000 }, as
   const address = await addressOf('linux');
   // It is there before the guest's network is: a connection that is refused or unanswered is tried again.
   expect(await firstAnswer(`http://${address}/`, 60_000)).toMatch(/200 OK.*<h1>Linux [56]\./s);
-  const text = await logs('linux');
-  expect(text).toMatch(/Linux version [56]\./);
-  expect(text).toContain(`arguments: one two\nserving ${address}\n`);
+  expect(await logged('linux', `arguments: one two\nserving ${address}\n`)).toMatch(/Linux version [56]\./);
   const words = commandLine(await inspect('linux', '{{.State.Pid}}'));
   expect(words).toContain('/initrd');
   expect(words.at(-1)).toContain(`ip=${address}::`);

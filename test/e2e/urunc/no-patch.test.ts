@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { addressOf, commandLine, configure, docker, firstAnswer, inspect, logs, succeed, tryDocker } from './host.ts';
+import { addressOf, commandLine, configure, docker, firstAnswer, inspect, logged, succeed, tryDocker } from './host.ts';
 import { build, httpImage } from './images.ts';
 
 const KVM = '/dev/kvm';
@@ -36,7 +36,7 @@ async function expectTsvmm(): Promise<void> {
   expect(readlinkSync(`/proc/${pid}/exe`)).toBe('/usr/lib/tsvmm/bin/node');
   expect(commandLine(pid)).toContain('-enable-kvm');
   // urunc counts QEMU's megabytes in millions.
-  expect(await logs('qemu')).toContain('memory   67 MiB');
+  await logged('qemu', 'memory   67 MiB');
   const begin = performance.now();
   await docker('stop', 'qemu');
   expect(performance.now() - begin).toBeLessThan(1000);
