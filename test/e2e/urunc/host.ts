@@ -82,16 +82,18 @@ export async function until<T>(
 }
 
 /** Waits until a container's log has `text`: what is printed takes its time to get there. @returns the log so far */
-export const logged = (name: string, text: string) =>
+export const logged = (name: string, text: string, patience?: number) =>
   until(
     `the log of ${name}, without "${text}"`,
     () => logs(name),
     (said) => said.includes(text),
+    patience,
   );
 
 /** GETs `url` until it answers. @returns the first answer, headers included */
 export async function firstAnswer(url: string, patience?: number): Promise<string> {
-  const get = () => run('curl', '--silent', '--include', '--max-time', '1', url);
+  // A guest whose host is busy accepts at once and may take its time to answer.
+  const get = () => run('curl', '--silent', '--include', '--connect-timeout', '1', '--max-time', '5', url);
   return (await until(url, get, ({ status }) => status === 0, patience)).stdout;
 }
 

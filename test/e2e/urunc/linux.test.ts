@@ -10,16 +10,16 @@ const LINUX: Image = {
   command: ['/init', 'one', 'two'],
 };
 
-it('boots, takes its address, serves a page and stops', { timeout: 120_000 }, async () => {
+it('boots, takes its address, serves a page and stops', { timeout: 240_000 }, async () => {
   await build('linux', LINUX);
   onTestFinished(async () => {
     await tryDocker('rm', '--force', 'linux');
   });
   await docker('run', '--detach', '--name', 'linux', '--runtime', 'urunc', '--memory', '256m', 'linux');
   const address = await addressOf('linux');
-  // It is there before the guest's network is: a connection that is refused or unanswered is tried again.
-  expect(await firstAnswer(`http://${address}/`, 60_000)).toMatch(/200 OK.*<h1>Linux [56]\./s);
-  expect(await logged('linux', `arguments: one two\nserving ${address}\n`)).toMatch(/Linux version [56]\./);
+  const said = await logged('linux', `arguments: one two\nserving ${address}\n`, 150_000);
+  expect(said).toMatch(/Linux version [56]\./);
+  expect(await firstAnswer(`http://${address}/`)).toMatch(/200 OK.*<h1>Linux [56]\./s);
   const words = commandLine(await inspect('linux', '{{.State.Pid}}'));
   expect(words).toContain('/initrd');
   expect(words.at(-1)).toContain(`ip=${address}::`);
