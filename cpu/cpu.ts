@@ -145,6 +145,8 @@ export class Cpu {
   readonly counters: CpuCounters;
   /** Until then the translator is picky, ms of performance.now(). */
   private readonly warmUntil: number;
+  /** Budget of the run at hand. */
+  private slice = 0;
   /** Instructions executed since the start (double). */
   instructions = 0;
 
@@ -321,9 +323,6 @@ export class Cpu {
     this.instructions += budget - left;
     return stop;
   }
-
-  /** Budget of the run at hand. */
-  private slice = 0;
 
   /** Acts on an exit of the core. @returns STOP_*, or -1 to go on. */
   private handle(code: number): number {

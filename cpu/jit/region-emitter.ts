@@ -95,19 +95,20 @@ export class RegionEmitter extends RegionFlow {
       this.close();
     } else out.localSet(BUDGET);
     for (let i = 0; i < count; i++) {
+      const next = i + 1 < count ? block.instructions[i + 1] : block.endLow;
       this.insnLow = block.instructions[i];
       this.insnHigh = block.ripHigh;
       this.remaining = count - i;
       this.position = starts[i];
       this.beginInstruction();
-      if (steps[i] !== 0) this.step(block, steps[i], i + 1 < count ? block.instructions[i + 1] : block.endLow);
+      if (steps[i] !== 0) this.step(block, steps[i], next);
       else {
         const last = i + 1 < count ? starts[i + 1] : end;
         for (let n = starts[i]; n < last; n++) {
           this.position = n;
           if (this.isRoot(ir.op[n])) this.rootOf(block, n);
         }
-        if (this.mayStop) this.stopIfAsked(i + 1 < count ? block.instructions[i + 1] : block.endLow);
+        if (this.mayStop) this.stopIfAsked(next);
       }
     }
     this.position = end;
@@ -272,8 +273,7 @@ export class RegionEmitter extends RegionFlow {
   private return(block: BasicBlock): void {
     const { out } = this;
     this.spill(this.dataflow.dirty(block));
-    this.storeLocal(state.S_RIP, RIP, 8);
-    this.storeLocal(state.S_BUDGET, BUDGET, 4);
+    this.storePlace();
     out.i32Const(EXIT_STOP);
     out.byte(wasm.RETURN);
   }

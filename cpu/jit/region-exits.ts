@@ -93,39 +93,32 @@ export abstract class RegionExits extends RegionMemory {
 
   /** Leaves for an address in or behind the block at hand. @param remaining instructions of it that have not run */
   protected leave(low: number, code: number, remaining: number): void {
-    this.out.i32Const((low - this.blockLow) | (remaining << AT_REMAINING_SHIFT) | (code << AT_CODE_SHIFT));
-    this.out.localSet(AT);
-    this.goOut();
+    this.goOut((low - this.blockLow) | (remaining << AT_REMAINING_SHIFT) | (code << AT_CODE_SHIFT));
   }
 
   /** Leaves for the beginning of another block. */
   protected leaveForBlock(block: BasicBlock, code: number): void {
-    const { out } = this;
-    out.i32Const(block.ripLow);
-    out.localSet(BASE);
-    out.i32Const(code << AT_CODE_SHIFT);
-    out.localSet(AT);
-    this.goOut();
+    this.out.i32Const(block.ripLow);
+    this.out.localSet(BASE);
+    this.goOut(code << AT_CODE_SHIFT);
   }
 
   /** Leaves for RIP. */
   protected leaveForRip(code: number): void {
-    this.out.i32Const(AT_COMPUTED | (code << AT_CODE_SHIFT));
-    this.out.localSet(AT);
-    this.goOut();
+    this.goOut(AT_COMPUTED | (code << AT_CODE_SHIFT));
   }
 
   /** Leaves at a site for RIP, or for the address that the site knows. */
   protected leaveAt(site: Site, isComputed: boolean): void {
     this.out.i32Const(site.offset);
     this.out.localSet(SITE);
-    // Else what it was before would have to be kept all the way here.
-    this.out.i32Const(isComputed ? AT_COMPUTED : 0);
-    this.out.localSet(AT);
-    this.goOut();
+    // Set in any case: else what AT was before would have to be kept all the way here.
+    this.goOut(isComputed ? AT_COMPUTED : 0);
   }
 
-  private goOut(): void {
+  private goOut(at: number): void {
+    this.out.i32Const(at);
+    this.out.localSet(AT);
     this.out.branch(wasm.BR, this.depthOf(undefined, 'exit'));
   }
 
@@ -162,21 +155,32 @@ export abstract class RegionExits extends RegionMemory {
     out.localGet(SITE);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
+    this.unlessComputed(() => this.goBySite());
+    out.byte(wasm.ELSE);
+    this.resolveAt(high);
+    out.byte(wasm.END);
+    this.storePlace();
+    this.countExit();
+    this.field(AT_CODE_SHIFT, AT_CODE_MASK);
+  }
+
+  /** Emits `code`, which is done unless RIP's local has been set. */
+  private unlessComputed(code: () => void): void {
+    const { out } = this;
     out.localGet(AT);
     out.i32Const(AT_COMPUTED);
     out.byte(op.I32_AND);
     out.byte(op.I32_EQZ);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
-    this.goBySite();
+    code();
     out.byte(wasm.END);
-    out.byte(wasm.ELSE);
-    this.resolveAt(high);
-    out.byte(wasm.END);
+  }
+
+  /** Writes back RIP and the budget. */
+  protected storePlace(): void {
     this.storeLocal(state.S_RIP, RIP, 8);
     this.storeLocal(state.S_BUDGET, BUDGET, 4);
-    this.countExit();
-    this.field(AT_CODE_SHIFT, AT_CODE_MASK);
   }
 
   /** Goes on at the address of a site: in the region that it is linked to if there is one. */
@@ -191,8 +195,7 @@ export abstract class RegionExits extends RegionMemory {
     out.byte(op.I32_LT_U);
     out.byte(wasm.IF);
     out.byte(wasm.VOID);
-    this.storeLocal(state.S_RIP, RIP, 8);
-    this.storeLocal(state.S_BUDGET, BUDGET, 4);
+    this.storePlace();
     this.depthOfCallee(true);
     out.localGet(SITE);
     out.loadSized(state.SITE_DEPTH, 4);
@@ -216,22 +219,17 @@ export abstract class RegionExits extends RegionMemory {
   /** Makes RIP, the budget and the site of a side exit of what AT says; the region may be looked at for how often it runs. */
   private resolveAt(high: number): void {
     const { out } = this;
-    out.localGet(AT);
-    out.i32Const(AT_COMPUTED);
-    out.byte(op.I32_AND);
-    out.byte(op.I32_EQZ);
-    out.byte(wasm.IF);
-    out.byte(wasm.VOID);
-    out.localGet(BASE);
-    this.field(0, AT_OFFSET_MASK);
-    out.byte(op.I32_ADD);
-    out.byte(op.I64_EXTEND_I32_U);
-    if (high !== 0) {
-      out.i64Const(0, high);
-      out.byte(op.I64_OR);
-    }
-    out.localSet(RIP);
-    out.byte(wasm.END);
+    this.unlessComputed(() => {
+      out.localGet(BASE);
+      this.field(0, AT_OFFSET_MASK);
+      out.byte(op.I32_ADD);
+      out.byte(op.I64_EXTEND_I32_U);
+      if (high !== 0) {
+        out.i64Const(0, high);
+        out.byte(op.I64_OR);
+      }
+      out.localSet(RIP);
+    });
     out.localGet(BUDGET);
     this.field(AT_REMAINING_SHIFT, AT_REMAINING_MASK);
     out.byte(op.I32_ADD);
