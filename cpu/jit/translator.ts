@@ -255,13 +255,22 @@ export class RegionTranslator {
     });
   }
 
+  /** Physical addresses of the blocks' bytes, page by page: pages that follow each other need not be in frames that do. */
   private ranges(order: BasicBlock[], pages: Map<number, number>): [number, number][] {
-    return order
-      .filter(({ instructions }) => instructions.length > 0)
-      .map((block) => {
-        const physical = pages.get(block.ripLow >>> 12)! * PAGE_SIZE + (block.ripLow & (PAGE_SIZE - 1));
-        return [physical, physical + ((block.endLow - block.ripLow) >>> 0)];
-      });
+    const ranges: [number, number][] = [];
+    for (const { ripLow, endLow, instructions } of order) {
+      if (instructions.length === 0) continue;
+      let low = ripLow;
+      for (let left = (endLow - ripLow) >>> 0; left > 0; ) {
+        const offset = low & (PAGE_SIZE - 1);
+        const length = Math.min(left, PAGE_SIZE - offset);
+        const physical = pages.get(low >>> 12)! * PAGE_SIZE + offset;
+        ranges.push([physical, physical + length]);
+        low = (low + length) | 0;
+        left -= length;
+      }
+    }
+    return ranges;
   }
 }
 

@@ -137,6 +137,25 @@ describe.each([
     expect(bare.gpr(RAX)).toBe(2);
   });
 
+  test('a block goes on in a frame that does not follow, and stores to itself there', () => {
+    const bare = machine();
+    // The page behind FUNCTION's is in a frame further on; the MOV stands there.
+    const frame = SPARE_TABLES;
+    bare.view.setBigUint64(pte(FUNCTION + 0x1000), BigInt(frame | 7), true);
+    // loop: mov edi, DATA; cmp ebx, 1; cmove edi, esi; mov ecx, 1; mov al, bl; a32 rep stosb; mov eax, …
+    const body = `bf ${le32(DATA)} 83 fb 01 0f 44 fe b9 01 00 00 00 88 d8 67 f3 aa`;
+    const length = body.split(' ').length;
+    const start = FUNCTION + 0x1000 - length;
+    bare.put(start, body);
+    bare.put(frame, `b8 ${le32(7)} ff cb 75 ${(256 - length - 9).toString(16)} c3`);
+    // mov esi, …; mov ebx, 40
+    const turns = (last: number) => `be ${le32(last)} bb 28 00 00 00 ${call(start)}`;
+    bare.run(`${loadRoot(PML4)} ${turns(DATA)} ${turns(DATA)}`);
+    expect(bare.gpr(RAX)).toBe(7);
+    bare.run(turns(FUNCTION + 0x1001));
+    expect(bare.gpr(RAX)).toBe(1);
+  });
+
   test('code moves to another frame', () => {
     const bare = machine();
     bare.put(FUNCTION + 0x2000, loop(load(DATA + 0x1000)));
