@@ -4,6 +4,7 @@ import type { PartName } from './arguments.ts';
 import { ratioTo } from './ratios.ts';
 import type { Row } from './samples.ts';
 import { geometricMean, median } from './statistics.ts';
+import type { VmmName } from './vmm.ts';
 
 interface Bar {
   readonly what: string;
@@ -20,7 +21,13 @@ interface Bar {
 }
 
 const ratio = (rows: readonly Row[]) => ratioTo(rows[0], 'tsvmm')?.median ?? Number.NaN;
-const ratios = (rows: readonly Row[]) => rows.map((row) => ratioTo(row, 'tsvmm')?.median ?? Number.NaN);
+const ratios = (rows: readonly Row[], vmm: VmmName = 'tsvmm') =>
+  rows.map((row) => ratioTo(row, vmm)?.median ?? Number.NaN);
+
+/** Those of integers in registers and memory (bench/guests/{integer,calls,bytecode,digest,sort,memory}.c). */
+const INTEGER_KERNELS = new Set(
+  'alu branches hash sort calls indirect bytecode sha256 crc32 inet bytes qwords chase copy scan'.split(' '),
+);
 
 export const BARS: readonly Bar[] = [
   {
@@ -42,6 +49,22 @@ export const BARS: readonly Bar[] = [
     aim: 1.2,
     better: 'higher',
     figure: (rows) => Math.min(...ratios(rows).filter((value) => !Number.isNaN(value))),
+  },
+  {
+    what: 'integer kernels with jit=js, geometric mean of speed',
+    part: 'kernels',
+    row: 'speed',
+    all: true,
+    must: 0.7,
+    aim: 1,
+    better: 'higher',
+    figure: (rows) =>
+      geometricMean(
+        ratios(
+          rows.filter(({ subject }) => INTEGER_KERNELS.has(subject)),
+          'js',
+        ),
+      ),
   },
   ...bar('boot', 'exec to first HTTP 200', 'lower', 0.5, 0.3),
   ...bar('serving', 'keep-alive, 16 connections', 'higher', 1.3, 2),

@@ -11,6 +11,7 @@ import * as simd from '../ir/simd.ts';
 import * as wasm from '../wasm/encoder.ts';
 import * as w from './int32.ts';
 import * as memory from './memory.ts';
+import { outline } from './outline.ts';
 import { CodeReader, isLaneAccess } from './reader.ts';
 import { scalar } from './scalar.ts';
 import { Scope } from './scope.ts';
@@ -86,8 +87,11 @@ class Printer {
       if (this.top.closed && opcode !== wasm.END && opcode !== wasm.ELSE) this.skip(opcode);
       else this.instruction(opcode);
     }
-    const parameters = Array.from({ length: this.parameters }, (_, local) => scope.partNames(local).join(','));
-    return `function ${this.name}(${parameters}){${scope.declarations(this.parameters)}\n${scope.statements.join('\n')}}\n`;
+    const parameters = Array.from({ length: this.parameters }, (_, local) => scope.partNames(local)).flat();
+    const declarations = scope.declarations(this.parameters);
+    const variables = new Set([...parameters, ...declarations.matchAll(/\w+(?==)/g)].map(String));
+    const { body, tails } = outline(this.name, scope.statements, variables);
+    return `${tails}function ${this.name}(${parameters}){${declarations}\n${body}}\n`;
   }
 
   private get top(): Frame {
