@@ -7,7 +7,7 @@
  */
 import { decode, MAX_LENGTH } from './decode/decoder.ts';
 import { Insn } from './decode/insn.ts';
-import { raise, VECTOR_GP } from './fault.ts';
+import { CodeOutsideRam, raise, VECTOR_GP } from './fault.ts';
 import { attributesOf } from './isa/encoding.ts';
 import { ATTR_END, ENTRY_UD } from './isa/table.ts';
 import { JumpCache } from './jump-cache.ts';
@@ -158,7 +158,7 @@ export class BlockCache {
 
   /**
    * First record of the block at RIP in `mode`, decoded if need be; enters it into the jump cache.
-   * @throws GuestFault when the first instruction cannot be fetched.
+   * @throws GuestFault when the first instruction cannot be fetched; CodeOutsideRam
    */
   lookup(ripLow: number, ripHigh: number, mode: number): number {
     if (!this.hasRoom()) this.flush();
@@ -166,7 +166,7 @@ export class BlockCache {
     if (op >= S_OPS) return op;
     if (op === FETCH_FAULTED) raiseWalked();
     if (op === BEYOND_LIMIT || op === TOO_LONG) raise(VECTOR_GP, 0);
-    throw new Error(`code outside RAM at 0x${(ripLow >>> 0).toString(16)}`);
+    throw new CodeOutsideRam(ripLow, ripHigh);
   }
 
   // --- compiled ahead of time too -------------------------------------------------------------------------------------

@@ -28,6 +28,16 @@ export const PF_FETCH = 16;
 /** `errorCode` of an exception that pushes none. */
 export const NO_ERROR_CODE = -1;
 
+/** The guest went where there is neither RAM nor ROM: nothing can be fetched there, so it cannot go on. */
+export class CodeOutsideRam extends Error {
+  override readonly name = 'CodeOutsideRam';
+
+  constructor(ripLow: number, ripHigh: number) {
+    const [high, low] = [ripHigh, ripLow].map((half) => (half >>> 0).toString(16).padStart(8, '0'));
+    super(`the guest crashed: it executes code outside RAM at RIP 0x${high}${low}`);
+  }
+}
+
 /**
  * Thrown by TypeScript code that executes part of an instruction when the guest faults; caught where generated code
  * called in. One object, thrown again and again: it carries no stack trace and allocates nothing.

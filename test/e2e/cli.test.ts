@@ -107,6 +107,12 @@ describe('how a guest ends', () => {
     expect(status).toBe(1);
   });
 
+  test('a jump to where nothing is: status 1, and where that is', () => {
+    const { stderr, status } = runGuest('LEAVES_RAM');
+    expect(stderr).toBe('tsvmm: the guest crashed: it executes code outside RAM at RIP 0x00000000d0000000\n');
+    expect(status).toBe(1);
+  });
+
   test('reset boots again', async () => {
     const guest = start('RESETS');
     await expect.poll(() => guest.output.split('boot\n').length, { timeout: 10_000 }).toBeGreaterThan(3);

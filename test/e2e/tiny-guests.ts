@@ -30,6 +30,8 @@ export const GUESTS = {
   RESETS: kernel(...movDx(0x3f8), ...print('boot\n'), ...movDx(0x64), ...movAl(0xfe), OUT_AL, ...loop(2)),
   /** INT3 with an IDT of no entries: `push 0; push 0; lidt (%esp); int3`. */
   TRIPLE_FAULTS: kernel(0xbc, 0, 0, 2, 0, 0x6a, 0, 0x6a, 0, 0x0f, 0x01, 0x1c, 0x24, 0xcc),
+  /** Jumps to 0xd0000000: `mov $0xd0000000, %eax; jmp *%eax`. */
+  LEAVES_RAM: kernel(0xb8, 0, 0, 0, 0xd0, 0xff, 0xe0),
   /** Prints x without end. */
   FLOODS: kernel(...movDx(0x3f8), ...movAl(0x78), OUT_AL, ...loop(3)),
   /** Prints 200,000 characters, then powers off: `mov $200000, %ecx; 1: out %al, %dx; loop 1b`. */

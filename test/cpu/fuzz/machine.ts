@@ -1,6 +1,7 @@
 /** A CPU in 64-bit mode with the address space of layout.ts, which runs programs to their HLT and tells how it ended. */
 import type { CoreFactory } from '../../../cpu/core.ts';
 import { Cpu, type CpuOptions, STOP_HALT, STOP_SHUTDOWN } from '../../../cpu/cpu.ts';
+import { CodeOutsideRam } from '../../../cpu/fault.ts';
 import { setRflags } from '../../../cpu/helpers/flags.ts';
 import {
   RAM_BASE,
@@ -194,7 +195,7 @@ export class FuzzMachine {
     for (let left = INSTRUCTION_LIMIT; left > 0; ) {
       if (rng.chance(30)) this.interrupt = true;
       const before = cpu.instructions;
-      const stop = cpu.run(rng.pick(BUDGETS));
+      const stop = this.slice(rng.pick(BUDGETS));
       left -= cpu.instructions - before + 1;
       if (stop === STOP_SHUTDOWN) return true;
       if (stop === STOP_HALT) {
@@ -204,6 +205,16 @@ export class FuzzMachine {
       }
     }
     return false;
+  }
+
+  /** As `run` of the CPU. A jump out of RAM ends a program. */
+  private slice(budget: number): number {
+    try {
+      return this.cpu.run(budget);
+    } catch (error) {
+      if (error instanceof CodeOutsideRam) return STOP_SHUTDOWN;
+      throw error;
+    }
   }
 
   private loadState(program: Program): void {
