@@ -108,7 +108,7 @@ export const HOT_THRESHOLD = 400;
 export const WARM_UP_MS = 150;
 const WARM_UP_THRESHOLD = 20_000;
 /** How often that is looked at. */
-const WARM_UP_STEP = 4000;
+const WARM_UP_STEP = 1000;
 
 /** Why `run` returned. */
 export const STOP_BUDGET = 0;

@@ -57,6 +57,8 @@ const CODE_SIZE_64 = 8;
  */
 const BATCH = 16;
 const BATCH_TIME = 50;
+/** Nor is a batch waited for if one of its blocks runs so often meanwhile. */
+const URGENT_EXECUTIONS = 1000;
 /** Bytes of regions' code that may be alive at once; when they are more, all are dropped. */
 const CACHE_SIZE = 32 << 20;
 /** A direct window that is smaller is not worth it. */
@@ -190,9 +192,14 @@ export class RegionCompiler {
   }
 
   private add(request: Request): boolean {
-    if (this.requests.length === 0) this.requested = performance.now();
-    if (codeSize(request.mode) === CODE_SIZE_64) this.requests.push(request);
-    return this.requests.length >= this.batch;
+    const { requests } = this;
+    if (codeSize(request.mode) !== CODE_SIZE_64) return false;
+    if (requests.length === 0) this.requested = performance.now();
+    const { ripLow, ripHigh, mode } = request;
+    const waits = requests.some((other) => other.ripLow === ripLow && other.mode === mode && !other.anew);
+    requests.push(request);
+    if (!request.anew) this.blocks.restartCounter(ripLow, ripHigh, mode, URGENT_EXECUTIONS);
+    return waits || requests.length >= this.batch;
   }
 
   /** An exit site is full, and the guest is at an address. @returns as `request` */
