@@ -159,7 +159,8 @@ export class Cpu {
       helper: (op) => this.help(op),
       load: (size) => this.mmu.slowLoad(size),
       store: (size) => this.mmu.slowStore(size),
-      portIn: (port, size) => env.ports.read(port, size),
+      // What WebAssembly would make of the result, JavaScript has to be told.
+      portIn: (port, size) => env.ports.read(port, size) | 0,
       portOut: (port, size, value) => env.ports.write(port, size, value >>> 0),
       regionAt: (low, high, mode) => this.blocks.regionAt(low, high, mode),
     });
