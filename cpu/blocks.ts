@@ -133,6 +133,11 @@ export class BlockCache {
     this.i32[(head + r.HEAD_COUNTER) >> 2] = executions;
   }
 
+  /** Has a block be as one that became hot and was given no time since. */
+  stopCounter(ripLow: number, ripHigh: number, mode: number): void {
+    this.restartCounter(ripLow, ripHigh, mode, -1);
+  }
+
   /** A record with which a region has an instruction executed by its helper. */
   singleStep(insn: Insn, nextLow: number, nextHigh: number): number {
     const record = this.i32[S_OPS_NEXT >> 2];

@@ -248,6 +248,8 @@ export class RegionCompiler {
     this.slots = 0;
     // First all that regions are to be made anew with.
     const due = new Map<number, Request>();
+    for (const request of requests)
+      if (!request.anew) this.blocks.stopCounter(request.ripLow, request.ripHigh, request.mode);
     for (const request of requests) {
       const made = request.anew ? request : this.due(request);
       if (made === undefined) continue;

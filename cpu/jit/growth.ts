@@ -9,7 +9,7 @@ import type { Region } from './compiler.ts';
  * takes to translate what it becomes.
  */
 const LEAST_SPENT = 1_000_000;
-const SPENT_FOR_EACH = 80_000;
+const SPENT_FOR_EACH = 320_000;
 /** One that would hardly become larger stays. */
 const LEAST_GROWTH = 1.25;
 /** How often pieces of a region must have become hot outside: in any case, and once for so many of its instructions. */
