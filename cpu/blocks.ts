@@ -45,6 +45,8 @@ import { H_FALL_THROUGH, H_HEAD, H_STALE } from './wasm/shapes.ts';
 const MAX_BLOCK = 64;
 /** Most bytes that one block needs in the arena. */
 const BLOCK_ROOM = r.BLOCK_SIZE + (4 * MAX_BLOCK + 3) * r.RECORD_SIZE;
+/** Executions after which code that could not be translated is tried again. */
+const LEAST_POSTPONED = 100_000;
 /** Flag of a page: blocks were decoded from it. */
 const PAGE_HAS_BLOCK = 1;
 /** Bytes that the decoder may look at. */
@@ -113,20 +115,35 @@ export class BlockCache {
 
   /** Did the block at this address become hot, and has not been given time since? */
   wasHot(ripLow: number, ripHigh: number, mode: number): boolean {
-    const block = this.known(ripLow, ripHigh, mode);
+    const block = this.present(ripLow, ripHigh, mode);
     return block !== 0 && this.i32[(block + r.BLOCK_SIZE + r.HEAD_COUNTER) >> 2] < 0;
   }
 
-  /** A block that has been decoded, 0 if there is none. */
-  private known(ripLow: number, ripHigh: number, mode: number): number {
-    let block = this.i32[addressKey(ripLow) >> 2];
-    while (block !== 0 && !this.isAt(block, ripLow, ripHigh, mode)) block = this.i32[(block + r.BLOCK_NEXT) >> 2];
+  /** A block that has been decoded, from what is at a physical address if one is given; 0 if there is none. */
+  private known(ripLow: number, ripHigh: number, mode: number, address = NOT_RAM): number {
+    const { i32 } = this;
+    let block = i32[addressKey(ripLow) >> 2];
+    while (
+      block !== 0 &&
+      !(
+        this.isAt(block, ripLow, ripHigh, mode) &&
+        (address < 0 || i32[(block + r.BLOCK_ADDRESS) >> 2] === (address | 0))
+      )
+    )
+      block = i32[(block + r.BLOCK_NEXT) >> 2];
     return block;
+  }
+
+  /** The one that is found there as memory is mapped now. */
+  private present(ripLow: number, ripHigh: number, mode: number): number {
+    // Other code sizes know no regions, and their addresses begin at CS's base.
+    const address = codeSize(mode) === 8 ? this.mmu.fetchFor(mode, ripLow, ripHigh) : NOT_RAM;
+    return this.known(ripLow, ripHigh, mode, address);
   }
 
   /** Lets a block become hot again, after so many executions; how often it ran so far is not forgotten. */
   restartCounter(ripLow: number, ripHigh: number, mode: number, executions = this.hotThreshold): void {
-    const block = this.known(ripLow, ripHigh, mode);
+    const block = this.present(ripLow, ripHigh, mode);
     if (block === 0) return;
     const head = block + r.BLOCK_SIZE;
     this.i32[(head + r.HEAD_GIVEN_TIME) >> 2] = this.executionsOf(head) + executions - this.hotThreshold;
@@ -136,6 +153,11 @@ export class BlockCache {
   /** Has a block be as one that became hot and was given no time since. */
   stopCounter(ripLow: number, ripHigh: number, mode: number): void {
     this.restartCounter(ripLow, ripHigh, mode, -1);
+  }
+
+  /** Lets a block become hot again much later, later each time. */
+  postponeCounter(ripLow: number, ripHigh: number, mode: number): void {
+    this.restartCounter(ripLow, ripHigh, mode, Math.max(LEAST_POSTPONED, this.executions(ripLow, ripHigh, mode)));
   }
 
   /** A record with which a region has an instruction executed by its helper. */

@@ -1,4 +1,4 @@
-/** Exceptions of the guest (Intel SDM vol. 3A ch. 6). */
+/** Exceptions of the guest (Intel SDM vol. 3A ch. 6), and what no exception can report. */
 
 export const VECTOR_DE = 0;
 export const VECTOR_DB = 1;
@@ -34,7 +34,7 @@ export class CodeOutsideRam extends Error {
 
   constructor(ripLow: number, ripHigh: number) {
     const [high, low] = [ripHigh, ripLow].map((half) => (half >>> 0).toString(16).padStart(8, '0'));
-    super(`the guest crashed: it executes code outside RAM at RIP 0x${high}${low}`);
+    super(`it executes code outside RAM at RIP 0x${high}${low}`);
   }
 }
 

@@ -54,7 +54,7 @@ export const BLOCK_NEXT_IN_PAGE2 = 36;
 export const HEAD_COUNT = R_IMM;
 /** i32: executions until the block is reported as hot. */
 export const HEAD_COUNTER = R_DISP;
-/** i32: nonzero when it was given more executions (while the translator is cold). */
+/** i32: by how much HEAD_COUNTER was changed since other than by executions. */
 export const HEAD_GIVEN_TIME = R_DISP + 4;
 
 /** Of an address pre-operation: u32 mask of the effective address, i64 mask of the linear address. */

@@ -5,6 +5,7 @@
 
 import type { CoreFactory } from '../cpu/core.ts';
 import { type ApicRegisters, Cpu, STOP_BUDGET, STOP_SHUTDOWN } from '../cpu/cpu.ts';
+import { CodeOutsideRam } from '../cpu/fault.ts';
 import { RAM_BASE } from '../cpu/state.ts';
 import { InterruptHub } from '../devices/apic/interrupt-hub.ts';
 import type { LocalApic } from '../devices/apic/local-apic.ts';
@@ -63,6 +64,7 @@ const GUEST_RESET: Cause = { guest: true, reason: 'guest-reset' };
 /** QEMU tells it from no other reset. */
 const TRIPLE_FAULT: Cause = { guest: true, reason: 'guest-reset' };
 const HOST_RESET: Cause = { guest: false, reason: 'host-qmp-system-reset' };
+const CODE_OUTSIDE_RAM: Cause = { guest: true, reason: 'guest-panic' };
 const HOST_QUIT: Cause = { guest: false, reason: 'host-qmp-quit' };
 const HOST_SIGNAL: Cause = { guest: false, reason: 'host-signal' };
 
@@ -96,7 +98,8 @@ export class Machine implements MonitorTarget {
   private readonly observers = new Set<(event: MachineEvent) => void>();
   private exitStatus: number | undefined;
   /** The machine ends by a triple fault. */
-  private crashed = false;
+  /** What the guest's crash was, if that is how it ended. */
+  private crash: string | undefined;
   private patience = PATIENCE;
 
   /** @throws UserError when something that the configuration asks for cannot be had */
@@ -218,8 +221,8 @@ export class Machine implements MonitorTarget {
       while (this.exitStatus === undefined) {
         await this.idling.run();
       }
-      if (this.crashed) {
-        throw new GuestCrash(`the guest crashed: triple fault at RIP ${instructionPointer(this.cpu)}`);
+      if (this.crash !== undefined) {
+        throw new GuestCrash(`the guest crashed: ${this.crash}`);
       }
       return this.exitStatus;
     } finally {
@@ -242,7 +245,16 @@ export class Machine implements MonitorTarget {
       return 0;
     }
     if (this.paused === undefined && !this.console.congested) {
-      return this.slice();
+      try {
+        return this.slice();
+      } catch (error) {
+        if (!(error instanceof CodeOutsideRam)) {
+          throw error;
+        }
+        this.crash = error.message;
+        this.leave(CODE_OUTSIDE_RAM);
+        return 0;
+      }
     }
     // The CPU stands still: only the user is served.
     this.console.flush();
@@ -361,7 +373,9 @@ export class Machine implements MonitorTarget {
         this.pause('shutdown');
       } else {
         this.exitStatus ??= 0;
-        this.crashed = powerOff === TRIPLE_FAULT;
+        if (powerOff === TRIPLE_FAULT) {
+          this.crash = `triple fault at RIP ${instructionPointer(this.cpu)}`;
+        }
       }
     } else if (reset) {
       this.board.reset();

@@ -1,7 +1,6 @@
 /** The program: command line in, exit status out. Everything that goes wrong ends here as one line on stderr. */
 
 import { unlinkSync, writeFileSync } from 'node:fs';
-import { CodeOutsideRam } from '../cpu/fault.ts';
 import { NetBackendError } from '../devices/net/errors.ts';
 import { BootError } from '../firmware/boot-state.ts';
 import { AddonError } from '../native/addon.ts';
@@ -124,9 +123,7 @@ function complain(message: string): void {
 
 /** Is it something that the user can put right, here or in the guest? */
 function isUsersError(error: unknown): error is Error {
-  return [UserError, GuestCrash, CodeOutsideRam, BootError, NetBackendError, AddonError].some(
-    (kind) => error instanceof kind,
-  );
+  return [UserError, GuestCrash, BootError, NetBackendError, AddonError].some((kind) => error instanceof kind);
 }
 
 function reportInternalError(error: unknown, machine: Machine | undefined): void {

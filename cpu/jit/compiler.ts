@@ -57,8 +57,13 @@ const CODE_SIZE_64 = 8;
  */
 const BATCH = 16;
 const BATCH_TIME = 50;
-/** Nor is a batch waited for if one of its blocks runs so often meanwhile. */
+/**
+ * Nor is a batch waited for if one of its blocks runs so often meanwhile. Not so for code that the guest rewrites: a
+ * module for each version of it may cost more than it saves.
+ */
 const URGENT_EXECUTIONS = 1000;
+/** Addresses of rewritten code that are remembered. */
+const MOST_REWRITTEN = 10_000;
 /** Bytes of regions' code that may be alive at once; when they are more, all are dropped. */
 const CACHE_SIZE = 32 << 20;
 /** A direct window that is smaller is not worth it. */
@@ -114,6 +119,8 @@ export class RegionCompiler {
   private readonly owners = new Map<number, Region>();
   /** Entries that regions need besides those that their code tells, by the region's address. */
   private readonly moreEntries = new Map<number, number[]>();
+  /** Addresses (low halves) of regions whose code the guest has rewritten. */
+  private readonly rewritten = new Set<number>();
   private readonly windows: DirectWindows;
   /** The direct window in use, and whether it must be asked for again. */
   private window: DirectWindow = { low: 0, length: 0 };
@@ -193,13 +200,14 @@ export class RegionCompiler {
 
   private add(request: Request): boolean {
     const { requests } = this;
-    if (codeSize(request.mode) !== CODE_SIZE_64) return false;
+    const { ripLow, ripHigh, mode, anew } = request;
+    if (codeSize(mode) !== CODE_SIZE_64) return false;
     if (requests.length === 0) this.requested = performance.now();
-    const { ripLow, ripHigh, mode } = request;
-    const waits = requests.some((other) => other.ripLow === ripLow && other.mode === mode && !other.anew);
+    if (!anew && requests.some((other) => !other.anew && isSameCode(other, request)))
+      return !this.rewritten.has(ripLow);
     requests.push(request);
-    if (!request.anew) this.blocks.restartCounter(ripLow, ripHigh, mode, URGENT_EXECUTIONS);
-    return waits || requests.length >= this.batch;
+    if (!anew) this.blocks.restartCounter(ripLow, ripHigh, mode, URGENT_EXECUTIONS);
+    return requests.length >= this.batch;
   }
 
   /** An exit site is full, and the guest is at an address. @returns as `request` */
@@ -247,13 +255,13 @@ export class RegionCompiler {
     const bodies: RegionBody[] = [];
     this.slots = 0;
     // First all that regions are to be made anew with.
-    const due = new Map<number, Request>();
+    const due = new Map<string, Request>();
     for (const request of requests)
       if (!request.anew) this.blocks.stopCounter(request.ripLow, request.ripHigh, request.mode);
     for (const request of requests) {
       const made = request.anew ? request : this.due(request);
       if (made === undefined) continue;
-      const key = made.ripLow + made.mode * 2 ** 32;
+      const key = `${made.ripLow} ${made.ripHigh} ${made.mode}`;
       const other = due.get(key);
       const paged = made.paged || (other?.paged ?? false);
       due.set(key, { ...made, paged, generation: Math.max(made.generation, other?.generation ?? 0) });
@@ -262,6 +270,7 @@ export class RegionCompiler {
       if (!request.anew && this.isInside(request, regions)) continue;
       const region = this.translate(request, bodies);
       if (region !== undefined) regions.push(region);
+      else if (!request.anew) this.blocks.postponeCounter(request.ripLow, request.ripHigh, request.mode);
     }
     if (regions.length > 0) this.instantiate(regions, bodies);
     counters.batches++;
@@ -295,7 +304,10 @@ export class RegionCompiler {
 
   /** Is code that became hot in a region of the same batch? Then it runs there from now on. */
   private isInside(request: Request, batch: readonly Region[]): boolean {
-    return batch.some((region) => region.inside.includes(request.ripLow) && region.mode === request.mode);
+    return batch.some(
+      (region) =>
+        region.inside.includes(request.ripLow) && region.ripHigh === request.ripHigh && region.mode === request.mode,
+    );
   }
 
   /** Makes a region, not yet compiled. @returns undefined when nothing there can be translated */
@@ -426,12 +438,20 @@ export class RegionCompiler {
       const set = this.byPage.get(page);
       if (set === undefined) continue;
       for (const region of set)
-        if (region.ranges.some(([first, end]) => address < end && first < address + length)) this.discard(region);
+        if (region.ranges.some(([first, end]) => address < end && first < address + length)) this.rewrite(region);
       if (set.size === 0) {
         this.byPage.delete(page);
         this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
       }
     }
+  }
+
+  /** The guest has written to a region's code. */
+  private rewrite(region: Region): void {
+    const { rewritten } = this;
+    if (rewritten.size >= MOST_REWRITTEN) rewritten.clear();
+    rewritten.add(region.ripLow);
+    this.discard(region);
   }
 
   /** Drops a region whose code goes on without one: it may become hot again. */
@@ -486,6 +506,11 @@ export class RegionCompiler {
     for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
     this.byPage.clear();
   }
+}
+
+/** Do two places hold the same code in the same mode? */
+function isSameCode(a: Request, b: Request): boolean {
+  return a.ripLow === b.ripLow && a.ripHigh === b.ripHigh && a.mode === b.mode;
 }
 
 /** Page flag: code of this page is part of a region (bit 0: of a decoded block). */

@@ -203,7 +203,7 @@ export class RegionTranslator {
         copy.set(u8.subarray(at, at + left));
         source.bytes = copy;
         if (decode(this.insn, copy, 0, CODE_SIZE_64, 8) <= left) return 0;
-        // It reaches into the next page, which is to follow in RAM too, as regions know their code by ranges.
+        // It reaches into the next page, which is to follow in RAM too, as its bytes are copied in one piece.
         if (pageOf((page + 1) & 0xfffff) !== physical + 1) return -1;
         copy.set(u8.subarray(at, at + MAX_LENGTH));
         return 0;

@@ -2,8 +2,7 @@
 import { S_OPS } from '../state.ts';
 import { coreModule } from '../wasm/interpreter.ts';
 import type { CoreFunction } from './core.ts';
-import { PROLOGUE } from './module.ts';
-import { printFunction } from './printer.ts';
+import { declaration, PROLOGUE } from './module.ts';
 
 /**
  * Source of the core: an expression, a function of (buffer, imports, library) that returns the module's exports.
@@ -26,7 +25,7 @@ export function buildCoreSource(): string {
     '(function(buffer,imports,library){',
     PROLOGUE,
     `const {${functionImports.map(({ name }, i) => `${name}:f${i}`)}}=imports;`,
-    ...functions.map(({ type, body }, i) => printFunction(context, `f${imported + i}`, type, body)),
+    ...functions.map(({ type, body }, i) => declaration(context, `f${imported + i}`, type, body)),
     `const table=[${elements!.map((index) => `f${index}`)}];`,
     `const entries={${exported}};`,
     `function run(op){op=entries.run(op);while(op>=${S_OPS})op=table[u16[op>>1]](op);return op}`,

@@ -51,7 +51,7 @@ class JsCore implements Core {
   }
 
   compile(bodies: readonly RegionBody[], slots: number): CompiledRegions {
-    const functions = bodies.map(({ code }) => `(()=>{${regionSource(code)}return region})()`);
+    const functions = bodies.map(({ code }) => regionSource(code));
     const source = `[${functions}]`;
     const links: (RegionFunction | null)[] = Array(slots).fill(null);
     return {

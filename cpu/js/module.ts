@@ -18,12 +18,18 @@ export const PROLOGUE = [
   LANES_SOURCE,
 ].join('\n');
 
+/** A function's declaration, with those of the functions that it calls. */
+export function declaration(context: PrintContext, name: string, type: number, body: Uint8Array): string {
+  const { text, tails } = printFunction(context, name, type, body);
+  return tails + text;
+}
+
 /** Body of a function of (buffer, library, …) that returns the printed functions as an array. */
 export function printSource(context: PrintContext, functions: readonly FunctionCode[], prologue = ''): string {
   return [
     PROLOGUE,
     prologue,
-    ...functions.map(({ name, type, body }) => printFunction(context, name, type, body)),
+    ...functions.map(({ name, type, body }) => declaration(context, name, type, body)),
     `return [${functions.map(({ name }) => name)}];`,
   ].join('\n');
 }

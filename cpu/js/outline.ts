@@ -21,6 +21,8 @@ interface Item {
 
 interface Tail {
   readonly number: number;
+  /** How many tails may run one within the other, from this on. */
+  depth: number;
   readonly lines: string[];
   /** Tails that it goes on with. */
   readonly next: Set<Tail>;
@@ -35,6 +37,10 @@ export interface Outlined {
 
 /** What goes on, by the label of the block whose end it stands behind. */
 type Continuations = ReadonlyMap<string, Tail>;
+
+/** More tails are not made one within the other, as each takes of the host's stack; and not more at all, as text costs too. */
+const MOST_DEPTH = 3;
+const MOST_TAILS = 32;
 
 const LABEL = /^(L\d+):/;
 const BREAK = /break (L\d+);/g;
@@ -82,8 +88,7 @@ function split(items: readonly Item[], outer: Continuations, after: Tail | undef
   const behind = items.slice(last + 1);
   let tail = after;
   if (behind.length > 0) {
-    tail = { number: tails.length, lines: [], next: new Set(), parameters: [] };
-    tails.push(tail);
+    tail = { number: tails.length, depth: 1, lines: [], next: new Set(), parameters: [] };
     for (const item of behind) print(item, tail.lines);
     const end = behind[behind.length - 1].text;
     if (after !== undefined && !/^(return|break)\b/.test(end)) tail.lines.push(goOn(tail, after));
@@ -93,6 +98,12 @@ function split(items: readonly Item[], outer: Continuations, after: Tail | undef
         return target === undefined ? text : goOn(tail!, target);
       });
     });
+    if (tail.depth > MOST_DEPTH || tail.number >= MOST_TAILS) {
+      // All of this stays as it is.
+      for (const item of items) print(item, lines);
+      return;
+    }
+    tails.push(tail);
   }
   for (const item of items.slice(0, last)) print(item, lines);
   const item = items[last];
@@ -110,6 +121,7 @@ function isBlock({ text, label }: Item): boolean {
 
 function goOn(tail: Tail, next: Tail): string {
   tail.next.add(next);
+  tail.depth = Math.max(tail.depth, next.depth + 1);
   return `return @${next.number};`;
 }
 

@@ -50,8 +50,15 @@ interface Frame {
 
 const TYPE_OF: Record<number, number> = { 127: op.T_I32, 126: op.T_I64, 125: op.T_F32, 124: op.T_F64, 123: op.T_V128 };
 
-/** Prints the function `name` of a type. @returns `function name(…){…}` */
-export function printFunction(context: PrintContext, name: string, type: number, body: Uint8Array): string {
+export interface PrintedFunction {
+  /** `function name(…){…}` */
+  readonly text: string;
+  /** Declarations of functions that it calls (outline.ts). */
+  readonly tails: string;
+}
+
+/** Prints the function `name` of a type. */
+export function printFunction(context: PrintContext, name: string, type: number, body: Uint8Array): PrintedFunction {
   return new Printer(context, name, type, body).print();
 }
 
@@ -79,7 +86,7 @@ class Printer {
     this.scope = new Scope(types);
   }
 
-  print(): string {
+  print(): PrintedFunction {
     const { scope, frames, code } = this;
     this.open('function', undefined, '');
     while (frames.length > 0) {
@@ -91,7 +98,7 @@ class Printer {
     const declarations = scope.declarations(this.parameters);
     const variables = new Set([...parameters, ...declarations.matchAll(/\w+(?==)/g)].map(String));
     const { body, tails } = outline(this.name, scope.statements, variables);
-    return `${tails}function ${this.name}(${parameters}){${declarations}\n${body}}\n`;
+    return { text: `function ${this.name}(${parameters}){${declarations}\n${body}}\n`, tails };
   }
 
   private get top(): Frame {
@@ -222,6 +229,7 @@ class Printer {
     const { code, scope } = this;
     switch (opcode) {
       case wasm.UNREACHABLE:
+        scope.emit('return;');
         this.close();
         return;
       case wasm.BLOCK:

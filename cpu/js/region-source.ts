@@ -12,7 +12,9 @@ const context = {
   hasTailCalls: false,
 };
 
-/** @param code body of the WebAssembly function that it is printed from */
+/** @param code body of the WebAssembly function that it is printed from @returns an expression */
 export function regionSource(code: Uint8Array): string {
-  return printFunction(context, 'region', TYPE_REGION, code);
+  const { text, tails } = printFunction(context, 'region', TYPE_REGION, code);
+  // In brackets functions are compiled at once, and so read once only.
+  return tails === '' ? `(${text})` : `(()=>{${tails}return (${text})})()`;
 }
