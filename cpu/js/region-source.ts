@@ -1,7 +1,7 @@
 /** The source of a region's function, of the names that js/core.ts has in scope. */
 import { REGION_HELPERS } from '../jit/region-helpers.ts';
 import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
-import { printFunction } from './printer.ts';
+import { type PrintedFunction, printFunction } from './printer.ts';
 import type { Part } from './value.ts';
 
 /** A region calls the helpers that it imports, and other regions by its module's table. */
@@ -12,9 +12,20 @@ const context = {
   hasTailCalls: false,
 };
 
-/** @param code body of the WebAssembly function that it is printed from @returns an expression */
+/** @param code body of the WebAssembly function that it is printed from */
+function print(code: Uint8Array): PrintedFunction {
+  return printFunction(context, 'region', TYPE_REGION, code);
+}
+
+/** An expression: the function. @param code as `print` */
 export function regionSource(code: Uint8Array): string {
-  const { text, tails } = printFunction(context, 'region', TYPE_REGION, code);
+  const { text, tails } = print(code);
   // In brackets functions are compiled at once, and so read once only.
   return tails === '' ? `(${text})` : `(()=>{${tails}return (${text})})()`;
+}
+
+/** The function and those that it calls, to be read. @param code as `print` */
+export function regionListing(code: Uint8Array): string {
+  const { text, tails } = print(code);
+  return text + tails;
 }

@@ -1,6 +1,6 @@
 /** `-d op,out_asm`: the IR of each region that is translated, and the code that is made of it. */
 
-import { regionSource } from '../../cpu/js/region-source.ts';
+import { regionListing } from '../../cpu/js/region-source.ts';
 import type { TranslatedRegion } from '../../cpu/observer.ts';
 import { regionIr } from '../../cpu/text/ir-text.ts';
 import { wasmText } from '../../cpu/text/wasm-text.ts';
@@ -38,7 +38,7 @@ export class RegionLog implements Watcher {
     }
     if (wanted.code !== 'off') {
       log.line(`OUT: region ${place} [size=${body.code.length}]`);
-      log.lines(wanted.code === 'js' ? [regionSource(body.code)] : wasmText(body.code).text);
+      log.lines(wanted.code === 'js' ? [regionListing(body.code)] : wasmText(body.code).text);
       log.line('');
     }
   }
