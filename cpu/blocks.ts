@@ -193,7 +193,7 @@ export class BlockCache {
     if (op >= S_OPS) return op;
     if (op === FETCH_FAULTED) raiseWalked();
     if (op === BEYOND_LIMIT || op === TOO_LONG) raise(VECTOR_GP, 0);
-    throw new CodeOutsideRam(ripLow, ripHigh);
+    throw new CodeOutsideRam();
   }
 
   // --- compiled ahead of time too -------------------------------------------------------------------------------------

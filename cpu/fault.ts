@@ -28,14 +28,9 @@ export const PF_FETCH = 16;
 /** `errorCode` of an exception that pushes none. */
 export const NO_ERROR_CODE = -1;
 
-/** The guest went where there is neither RAM nor ROM: nothing can be fetched there, so it cannot go on. */
+/** The guest went where there is neither RAM nor ROM: nothing can be fetched at RIP, so it cannot go on. */
 export class CodeOutsideRam extends Error {
   override readonly name = 'CodeOutsideRam';
-
-  constructor(ripLow: number, ripHigh: number) {
-    const [high, low] = [ripHigh, ripLow].map((half) => (half >>> 0).toString(16).padStart(8, '0'));
-    super(`it executes code outside RAM at RIP 0x${high}${low}`);
-  }
 }
 
 /**

@@ -251,7 +251,7 @@ export class Machine implements MonitorTarget {
         if (!(error instanceof CodeOutsideRam)) {
           throw error;
         }
-        this.crash = error.message;
+        this.crash = `it executes code outside RAM at RIP ${instructionPointer(this.cpu)}`;
         this.leave(CODE_OUTSIDE_RAM);
         return 0;
       }

@@ -3,15 +3,12 @@ import { expect, test } from 'vitest';
 import { STOP_BUDGET } from '../../../cpu/cpu.ts';
 import { S_MODE, S_RIP } from '../../../cpu/state.ts';
 import { testCore } from '../core.ts';
-import { BareCpu, CODE, PML4 } from '../system/bare-cpu.ts';
+import { BareCpu, CODE, call, le32, PML4 } from '../system/bare-cpu.ts';
 
 const LOOP = 0x50004;
 const RET = 0x50003;
 const CR4_FSGSBASE = 1 << 16;
 
-const le32 = (value: number) => [0, 8, 16, 24].map((shift) => ((value >>> shift) & 0xff).toString(16)).join(' ');
-/** mov edx, address; call rdx */
-const call = (address: number) => `ba ${le32(address)} ff d2`;
 /** mov ebx, turns; body; dec ebx; jnz body */
 function turns(count: number, body: string): string {
   const length = body.split(' ').length;

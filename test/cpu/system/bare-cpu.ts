@@ -77,6 +77,14 @@ const DESCRIPTORS: Record<number, bigint> = {
 const HLT = 0xf4;
 const ERROR_CODES = new Set([8, 10, 11, 12, 13, 14, 17]);
 
+/** The bytes of a doubleword, as code is written for `put` and `run`. */
+export function le32(value: number): string {
+  return [0, 8, 16, 24].map((shift) => ((value >>> shift) & 0xff).toString(16).padStart(2, '0')).join(' ');
+}
+
+/** mov edx, address; call rdx */
+export const call = (address: number) => `ba ${le32(address)} ff d2`;
+
 /** How a run ended: at a HLT of its own (`vector` −1), or in the handler of an exception. */
 export interface Outcome {
   vector: number;

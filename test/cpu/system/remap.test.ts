@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { EXIT_MISS } from '../../../cpu/exits.ts';
-import { BareCpu, CODE, DATA, PD, PDPT, PML4, PT, RAX, RBX } from './bare-cpu.ts';
+import { BareCpu, CODE, call, DATA, le32, PD, PDPT, PML4, PT, RAX, RBX } from './bare-cpu.ts';
 
 const PF = 14;
 const D = 0x40;
@@ -15,17 +15,11 @@ const FUNCTION = CODE + 0x1000;
 /** A page of tables for a second address space. */
 const SPARE_TABLES = 0x90000;
 
-function le32(value: number): string {
-  return [0, 8, 16, 24].map((shift) => ((value >>> shift) & 0xff).toString(16).padStart(2, '0')).join(' ');
-}
-
 /** mov dword [address], value (both below 2 GiB) */
 const store = (address: number, value: number) => `c7 04 25 ${le32(address)} ${le32(value)}`;
 const invlpg = (address: number) => `0f 01 3c 25 ${le32(address)}`;
 /** mov eax, root; mov cr3, rax */
 const loadRoot = (root: number) => `b8 ${le32(root)} 0f 22 d8`;
-/** mov edx, address; call rdx */
-const call = (address: number) => `ba ${le32(address)} ff d2`;
 /** A loop of 40 turns around `body`, and a RET. */
 const loop = (body: string) => {
   const length = body.trim().split(/\s+/).length;
