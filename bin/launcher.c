@@ -44,15 +44,16 @@ int main(int argc, char **argv) {
   sprintf(node, "%s/bin/node", home);
   sprintf(script, "%s/bin/tsvmm.cjs", home);
 
-  char **words = calloc(argc + 4, sizeof *words);
+  char **words = calloc(argc + 5, sizeof *words);
   if (!words) {
     perror("tsvmm");
     return STATUS_NOT_FOUND;
   }
   words[0] = node;
   words[1] = "--preserve-symlinks-main"; /* spares Node's look at each directory of the script's path: some ms */
-  words[2] = script;
-  for (int i = 1; i < argc; i++) words[i + 2] = argv[i];
+  words[2] = "--no-memory-reducer"; /* as in the first lines of the script */
+  words[3] = script;
+  for (int i = 1; i < argc; i++) words[i + 3] = argv[i];
 
   char *environment[2] = {NULL, NULL};
   for (char **entry = environ; *entry; entry++) {

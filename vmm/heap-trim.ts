@@ -1,7 +1,8 @@
 /**
  * Gives memory back to the host that translation leaves behind: V8's compilers take tens of megabytes from the C heap
  * for a while, and glibc keeps what they free; code that was dropped, and what made it, stay until V8 collects all of its
- * garbage, which it does not do for their sake.
+ * garbage, which it does not do for their sake. What it does of its own accord comes at the wrong time, twice in a row
+ * some seconds after the start, when the guest is idle; so Node is started without that (bin/tsvmm: the memory reducer).
  */
 
 import type { Addon } from '../native/addon.ts';
@@ -12,6 +13,8 @@ const SETTLING = 3;
 
 /** Regions that are made before all garbage is collected. */
 const MOST_MADE = 100;
+/** Fewer leave little behind: a collection would cost an idle guest more than they did. */
+const LEAST_MADE = 20;
 
 /**
  * @param translated how many regions have been translated so far
@@ -24,13 +27,14 @@ export function startHeapTrim(
   collect: () => void = collectGarbage,
 ): () => void {
   let last = 0;
-  let settling = 0;
-  let collected = 0;
+  let settling = 1;
+  // First what the start has left, regions or not.
+  let collected = Number.NEGATIVE_INFINITY;
   const timer = setInterval(() => {
     const now = translated();
     settling = now === last ? settling - 1 : SETTLING;
     last = now;
-    if (now - collected >= MOST_MADE || (settling === 0 && now !== collected)) {
+    if (now - collected >= (settling === 0 ? LEAST_MADE : MOST_MADE)) {
       collect();
       collected = now;
     }

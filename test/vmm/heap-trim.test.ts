@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { startHeapTrim } from '../../vmm/heap-trim.ts';
 
-test('trims while regions are translated and for a while after, and not when nothing is', () => {
+test('collects what the start has left, then what translation leaves if it is much; trims then and for a while after', () => {
   vi.useFakeTimers();
   const trimHeap = vi.fn(() => 1);
   const collect = vi.fn();
@@ -12,18 +12,24 @@ test('trims while regions are translated and for a while after, and not when not
     vi.advanceTimersByTime(ms);
     return trimHeap.mock.calls.length;
   };
-  expect(trims(60_000)).toBe(0);
+  expect(collect).not.toHaveBeenCalled();
+  expect(trims(60_000)).toBe(1);
+  expect(collect).toHaveBeenCalledTimes(1);
   translated = 5;
   expect(trims(2000)).toBe(1);
   translated = 9;
   expect(trims(2000)).toBe(1);
-  expect(collect).not.toHaveBeenCalled();
   expect(trims(60_000)).toBe(3);
   expect(collect).toHaveBeenCalledTimes(1);
+  translated = 30;
+  expect(trims(2000)).toBe(1);
+  expect(collect).toHaveBeenCalledTimes(1);
+  expect(trims(60_000)).toBe(3);
+  expect(collect).toHaveBeenCalledTimes(2);
   expect(trims(60_000)).toBe(0);
   translated = 200;
   expect(trims(2000)).toBe(1);
-  expect(collect).toHaveBeenCalledTimes(2);
+  expect(collect).toHaveBeenCalledTimes(3);
   stop();
   translated = 400;
   expect(trims(60_000)).toBe(0);
