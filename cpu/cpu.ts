@@ -26,6 +26,7 @@ import { type CompilerOptions, RegionCompiler } from './jit/compiler.ts';
 import { Mmu } from './mmu/mmu.ts';
 import { codeSize, isStepped, MODE_ONE, MODE_TRAP, MODE_WATCHED } from './mode.ts';
 import type { CpuObserver } from './observer.ts';
+import { Pace, PICKY_THRESHOLD } from './pace.ts';
 import * as r from './record.ts';
 import {
   CC_EXPLICIT,
@@ -95,20 +96,14 @@ export interface CpuOptions extends CompilerOptions {
   core: CoreFactory;
   /** Executions after which a block is translated; 0 or absent: never. */
   hotThreshold?: number;
-  /** See WARM_UP_MS; absent: no warm-up. */
+  /** See pace.ts; 0 or absent: blocks are translated when they are hot, whatever the time. */
   warmUp?: number;
 }
 
 /** Executions after which translating a block pays (bench/RESULTS.md). */
 export const HOT_THRESHOLD = 400;
-/**
- * While a guest boots, most code runs for a while and never again, and the translator itself is still cold: for so many ms
- * blocks must be hotter, and by so much.
- */
+/** For so many ms after the start the translator is picky (pace.ts). */
 export const WARM_UP_MS = 150;
-const WARM_UP_THRESHOLD = 20_000;
-/** How often that is looked at. */
-const WARM_UP_STEP = 1000;
 
 /** Why `run` returned. */
 export const STOP_BUDGET = 0;
@@ -143,8 +138,7 @@ export class Cpu {
   nmiPending = false;
   halted = false;
   readonly counters: CpuCounters;
-  /** Until then the translator is picky, ms of performance.now(). */
-  private readonly warmUntil: number;
+  private readonly pace: Pace | undefined;
   /** Budget of the run at hand. */
   private slice = 0;
   /** Instructions executed since the start (double). */
@@ -154,7 +148,7 @@ export class Cpu {
     this.env = env;
     this.ramSize = options.ramSize;
     this.observer = options.observer;
-    this.warmUntil = performance.now() + (options.warmUp ?? 0);
+    this.pace = options.warmUp ? new Pace(options.warmUp, performance.now()) : undefined;
     this.core = options.core(RAM_BASE + options.ramSize, {
       helper: (op) => this.help(op),
       load: (size) => this.mmu.slowLoad(size),
@@ -470,8 +464,9 @@ export class Cpu {
     const low = i32[S_RIP >> 2];
     const high = i32[(S_RIP + 4) >> 2];
     const mode = i32[S_MODE >> 2];
-    if (performance.now() < this.warmUntil && this.blocks.executions(low, high, mode) < WARM_UP_THRESHOLD)
-      this.blocks.restartCounter(low, high, mode, WARM_UP_STEP);
+    const delay = this.pace?.delay(performance.now(), this.instructions) ?? 0;
+    if (delay > 0 && this.blocks.executions(low, high, mode) < PICKY_THRESHOLD)
+      this.blocks.restartCounter(low, high, mode, delay);
     else if (this.regions!.request(low, high, mode)) this.regions!.compile();
   }
 
