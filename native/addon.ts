@@ -35,10 +35,11 @@ export interface Addon {
   /**
    * Waits in the event loop's place: once the loop has served all there is, calls `step`, which returns for how many ns
    * (0: not at all; Infinity) to wait until one of `fds` is readable (at most 30; negative ones are skipped; `step` may
-   * change them); and so on. As soon as `step` returns 0, or the event loop has something to do, calls `done`.
+   * change them); and so on. As soon as `step` returns 0, or the event loop has something to do, calls `done`. `step` is
+   * told whether nothing has happened since its last call but that the time is over.
    * One at a time. @returns 0, or -EBUSY
    */
-  idle(fds: Int32Array, step: () => number, done: () => void): number;
+  idle(fds: Int32Array, step: (quiet: boolean) => number, done: () => void): number;
 
   // disk.c
 

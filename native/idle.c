@@ -47,21 +47,25 @@ static napi_value dereference(napi_env env, napi_ref reference) {
   return value;
 }
 
-/* Calls a function, and then what it left to process.nextTick and promises; an exception is an uncaught one. */
-static bool call(napi_env env, napi_ref function, napi_value *result) {
-  napi_value global, exception;
-  napi_get_global(env, &global);
-  if (napi_make_callback(env, NULL, global, dereference(env, function), 0, NULL, result) == napi_ok) return true;
+/*
+ * Calls a function with `count` arguments, and then what it left to process.nextTick and promises; an exception is an
+ * uncaught one. `this` must be some object.
+ */
+static bool call(napi_env env, napi_value this, napi_ref function, size_t count, const napi_value *args, napi_value *result) {
+  napi_value exception;
+  if (napi_make_callback(env, NULL, this, dereference(env, function), count, args, result) == napi_ok) return true;
   if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) napi_fatal_exception(env, exception);
   return false;
 }
 
-/* Waits for `fds` and the event loop, for `timeout` ns. Returns false if the event loop has something to do. */
-static bool waitFor(struct uv_loop_s *loop, const int32_t *fds, size_t count, double timeout) {
+enum event { LOOP, READABLE, TIME };
+
+/* Waits for `fds` and the event loop, for `timeout` ns. Returns what came first; LOOP goes before the others. */
+static enum event waitFor(struct uv_loop_s *loop, const int32_t *fds, size_t count, double timeout) {
   struct pollfd polled[MAX_FDS + 1];
   uv_update_time(loop);
   int loopTimeout = uv_backend_timeout(loop); /* ms; -1: for ever */
-  if (loopTimeout == 0) return false;
+  if (loopTimeout == 0) return LOOP;
   bool loopFirst = loopTimeout > 0 && loopTimeout * 1e6 < timeout;
   if (loopFirst) timeout = loopTimeout * 1e6;
   /* A guest's timer may be centuries away; beyond 2^53 ns (104 days) the difference does not matter. */
@@ -70,42 +74,47 @@ static bool waitFor(struct uv_loop_s *loop, const int32_t *fds, size_t count, do
   for (size_t i = 0; i <= count; i++)
     polled[i] = (struct pollfd){.fd = i < count ? fds[i] : uv_backend_fd(loop), .events = POLLIN};
   int ready = ppoll(polled, count + 1, &time, NULL);
-  if (ready < 0) return false; /* EINTR: a signal, which the event loop will serve. */
-  return ready == 0 ? !loopFirst : polled[count].revents == 0;
+  if (ready < 0) return LOOP; /* EINTR: a signal, which the event loop will serve. */
+  if (ready == 0) return loopFirst ? LOOP : TIME;
+  return polled[count].revents == 0 ? READABLE : LOOP;
 }
 
-/* One step and the wait after it. Returns whether another one is due. */
-static bool idleOnce(struct idling *idling) {
+/* One step and the wait after it. Takes what the wait before it ended with, and returns that of this one; LOOP: no more. */
+static enum event idleOnce(struct idling *idling, enum event last) {
   napi_env env = idling->env;
-  napi_value result;
+  napi_value list = dereference(env, idling->fds), quiet, result;
   void *fds;
   size_t count;
   double timeout;
-  return call(env, idling->step, &result) && napi_get_value_double(env, result, &timeout) == napi_ok && timeout > 0 &&
-         typedArray(env, dereference(env, idling->fds), napi_int32_array, &fds, &count) && count <= MAX_FDS &&
-         waitFor(idling->loop, fds, count, timeout);
+  if (napi_get_boolean(env, last == TIME, &quiet) != napi_ok || !call(env, list, idling->step, 1, &quiet, &result) ||
+      napi_get_value_double(env, result, &timeout) != napi_ok || !(timeout > 0) ||
+      !typedArray(env, list, napi_int32_array, &fds, &count) || count > MAX_FDS)
+    return LOOP;
+  return waitFor(idling->loop, fds, count, timeout);
 }
 
 static void onPrepare(struct uv_handle_s *handle) {
   struct idling *idling = uv_handle_get_data(handle);
   napi_env env = idling->env;
   napi_handle_scope scope;
+  napi_value list;
   napi_ref done;
-  bool again = true;
+  enum event last = LOOP;
   uv_idle_stop(idling->idle);
-  while (again) {
+  do {
     if (napi_open_handle_scope(env, &scope) != napi_ok) return;
-    again = idleOnce(idling);
+    last = idleOnce(idling, last);
     napi_close_handle_scope(env, scope);
-  }
+  } while (last != LOOP);
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
   uv_prepare_stop(handle);
+  list = dereference(env, idling->fds);
   napi_delete_reference(env, idling->fds);
   napi_delete_reference(env, idling->step);
   /* From here on, and so within done, somebody may idle again. */
   done = idling->done;
   idling->done = NULL;
-  call(env, done, NULL);
+  call(env, list, done, 0, NULL, NULL);
   napi_delete_reference(env, done);
   napi_close_handle_scope(env, scope);
 }
@@ -127,9 +136,10 @@ static struct idling *idlingOf(napi_env env) {
 }
 
 /*
- * idle(fds: Int32Array, step, done) → 0: once the event loop has served all there is, calls step() → ns, waits as long
- * for `fds` and the loop's own descriptor, and so on; until step returns 0 or the event loop has something to do: then
- * calls done(). -EBUSY: only one at a time. At most 30 descriptors, which step may change.
+ * idle(fds: Int32Array, step, done) → 0: once the event loop has served all there is, calls step(quiet) → ns, waits as
+ * long for `fds` and the loop's own descriptor, and so on; until step returns 0 or the event loop has something to do:
+ * then calls done(). `quiet`: since the last step only time has passed. -EBUSY: only one at a time. At most 30
+ * descriptors, which step may change.
  */
 static napi_value idle(napi_env env, napi_callback_info info) {
   napi_value args[MAX_ARGS];

@@ -241,11 +241,15 @@ export class Board {
     }
   }
 
-  /** Serves every virtio queue once. @returns how much was done; 0: all are idle. */
-  pump(): number {
+  /**
+   * Serves every virtio queue once.
+   * @param poll look for packets, too, whose arrival the descriptor of a back end tells
+   * @returns how much was done; 0: all are idle.
+   */
+  pump(poll: boolean): number {
     let work = 0;
     for (const device of this.virtioDevices) {
-      work += device.pump();
+      work += device.pump(poll);
     }
     return work;
   }

@@ -23,16 +23,17 @@ export function turn(): Promise<void> {
 export class Idling {
   private readonly addon: Addon | undefined;
   private readonly fds: Int32Array;
-  private readonly step: () => number;
+  private readonly step: (quiet: boolean) => number;
   private wakeSleeper: (() => void) | undefined;
 
   /**
    * @param addon without it, there can be no `fds`
    * @param fds wake the machine when they are readable; negative ones are of no interest. `step` may change them.
    * @param step looks at everything that may have happened, and does what is to be done; returns for how many ns to wait
-   * before the next step: 0 when it is busy, Infinity until something happens
+   * before the next step: 0 when it is busy, Infinity until something happens. `quiet`: since the last step only time has
+   * passed; no descriptor of `fds` was readable, and the event loop took no turn
    */
-  constructor(addon: Addon | undefined, fds: Int32Array, step: () => number) {
+  constructor(addon: Addon | undefined, fds: Int32Array, step: (quiet: boolean) => number) {
     this.addon = addon;
     this.fds = fds;
     this.step = step;
@@ -45,7 +46,7 @@ export class Idling {
 
   /** Takes steps, at least one: until one is busy, or the event loop has had a turn. */
   async run(): Promise<void> {
-    const ns = this.step();
+    const ns = this.step(false);
     if (ns === 0) {
       await turn();
     } else if (this.addon) {

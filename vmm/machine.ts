@@ -73,6 +73,8 @@ export class Machine implements MonitorTarget {
   private readonly backends: ReadonlyMap<string, NetBackend>;
   private readonly console: Console;
   private readonly clock: MachineClock;
+  /** The clock, if the guest's time may be put forward. */
+  private readonly icount: IcountClock | undefined;
   readonly interrupts: InterruptHub;
   private readonly cpu: Cpu;
   private readonly memory: RamGuestMemory;
@@ -115,10 +117,9 @@ export class Machine implements MonitorTarget {
     this.watcher = watcher;
     this.backends = backends;
     this.console = new Console(config.characters, () => this.quit());
-    this.clock =
-      config.icountShift === undefined
-        ? new HostClock()
-        : new IcountClock(() => this.cpu.instructions, config.icountShift);
+    this.icount =
+      config.icountShift === undefined ? undefined : new IcountClock(() => this.cpu.instructions, config.icountShift);
+    this.clock = this.icount ?? new HostClock();
     const ports = new PortBus();
     const mmio = new MmioBus();
     watcher?.watchBuses(ports, mmio);
@@ -180,7 +181,7 @@ export class Machine implements MonitorTarget {
     const addon = tryLoadAddon();
     // Code that jumps between many modules is found faster so. Where the kernel refuses, nothing else changes.
     addon?.gatherMemory();
-    this.idling = new Idling(addon, this.tapFds, () => this.step());
+    this.idling = new Idling(addon, this.tapFds, (quiet) => this.step(quiet));
     this.endHeapTrim = startHeapTrim(addon, () => this.cpu.regions?.counters.regions ?? 0);
     for (const backend of backends.values()) {
       backend.onReceive = () => this.idling.wake();
@@ -239,14 +240,18 @@ export class Machine implements MonitorTarget {
     enterKernel(cpu, state);
   }
 
-  /** Does what there is to do, for about a {@link SLICE}. @returns for how long nothing more is; ns, 0: there is more */
-  private step(): number {
+  /**
+   * Does what there is to do, for about a {@link SLICE}.
+   * @param quiet since the last step only time has passed
+   * @returns for how long nothing more is; ns, 0: there is more
+   */
+  private step(quiet: boolean): number {
     if (this.exitStatus !== undefined) {
       return 0;
     }
     if (this.paused === undefined && !this.console.congested) {
       try {
-        return this.slice();
+        return this.slice(quiet);
       } catch (error) {
         if (!(error instanceof CodeOutsideRam)) {
           throw error;
@@ -262,18 +267,21 @@ export class Machine implements MonitorTarget {
     return this.paused === undefined ? CONGESTION_DELAY : Number.POSITIVE_INFINITY;
   }
 
-  private slice(): number {
+  private slice(quiet: boolean): number {
     const { clock, cpu, console, board } = this;
     clock.runTimers();
     // What has arrived is in the guest's queues before the guest runs.
-    board.pump();
+    if (!quiet) {
+      board.pump(true);
+    }
     const start = clock.now();
     const before = cpu.instructions;
     const stop = cpu.run(this.nextBudget(start));
     if (stop === STOP_BUDGET) {
       this.adapt(clock.now() - start, cpu.instructions - before);
     }
-    const work = board.pump();
+    // After a mere tick of a timer the guest has hardly anything to do, and is back in its wait for packets at once.
+    const work = board.pump(!quiet);
     console.flush();
     if (this.stopRequested) {
       this.stopRequested = false;
@@ -292,10 +300,10 @@ export class Machine implements MonitorTarget {
 
   /** The CPU is idle. @returns ns */
   private untilNextTimer(): number {
-    const { clock, tapCards, tapFds } = this;
+    const { clock, icount, tapCards, tapFds } = this;
     const deadline = clock.nextDeadline();
-    if (clock instanceof IcountClock && deadline !== Number.POSITIVE_INFINITY) {
-      clock.skipTo(deadline);
+    if (icount !== undefined && deadline !== Number.POSITIVE_INFINITY) {
+      icount.skipTo(deadline);
       return 0;
     }
     for (let index = 0; index < tapCards.length; index++) {

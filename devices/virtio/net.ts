@@ -100,9 +100,10 @@ export class VirtioNet extends VirtioDevice implements NetControlTarget {
   }
 
   /** Moves waiting packets both ways, at most BUDGET each. @returns packets moved. */
-  override pump(): number {
+  override pump(poll = true): number {
     if (!this.live) return 0;
-    return this.receive() + (this.queues[TRANSMIT_QUEUE].hasNext() ? this.transmit() : 0);
+    const received = poll || this.backend.pollFd === undefined ? this.receive() : 0;
+    return received + (this.queues[TRANSMIT_QUEUE].hasNext() ? this.transmit() : 0);
   }
 
   /** Asks the driver to announce itself to the network, as after a restored snapshot (§5.1.6.5.4). */

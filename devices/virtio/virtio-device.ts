@@ -199,9 +199,10 @@ export abstract class VirtioDevice {
 
   /**
    * Called by the run loop between slices of the guest: does the work that waits, within bounds.
+   * @param _poll look at descriptors, too, that the run loop waits for
    * @returns pieces of work done (packets, requests); call again soon unless 0.
    */
-  pump(): number {
+  pump(_poll = true): number {
     return 0;
   }
 

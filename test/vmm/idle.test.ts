@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { tryLoadAddon } from '../../native/addon.ts';
 import { Idling } from '../../vmm/idle.ts';
@@ -60,3 +60,28 @@ describe.each(kinds)('Idling by %s', (kind) => {
     }
   });
 });
+
+test.skipIf(!addon)(
+  `a step is told when only time has passed${addon ? '' : ' NOT RUN: the addon is not built'}`,
+  async () => {
+    const file = openSync('/dev/zero', 'r');
+    const fds = Int32Array.of(-1);
+    const quiet: boolean[] = [];
+    let since = 0;
+    const machine = new Idling(addon, fds, (itWas) => {
+      quiet.push(itWas);
+      // The event loop may come between; but sooner or later a wait is quiet. Then there is something to be read all the time.
+      if (itWas && since === 0) {
+        fds[0] = file;
+        since = quiet.length;
+      }
+      return since > 0 && quiet.length >= since + 3 ? 0 : 2e6;
+    });
+    while (since === 0 || quiet.length < since + 3) {
+      await machine.run();
+    }
+    closeSync(file);
+    expect(quiet[0]).toBe(false);
+    expect(quiet.slice(since)).toEqual([false, false, false]);
+  },
+);

@@ -7,6 +7,8 @@ import { gather, scatter, totalLength } from '../../../devices/virtio/segments.t
 export class FakeBackend implements NetBackend {
   readonly offloads: number;
   guestOffloads = -1;
+  /** Whether the run loop can be told of packets by a descriptor. */
+  pollFd: number | undefined;
   /** Packets that wait for the guest, 12-byte header included. */
   readonly incoming: Uint8Array[] = [];
   /** Packets from the guest, 12-byte header included. */

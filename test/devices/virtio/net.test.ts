@@ -338,6 +338,21 @@ describe('receive', () => {
     expect([state.edges, backend.incoming.length]).toEqual([1, 44]);
   });
 
+  it('leaves packets to the descriptor that tells of them, and sends all the same', () => {
+    const { legacy, memory, backend, net } = setUp();
+    legacy.start([], memory);
+    for (let i = 0; i < 3; i++)
+      legacy.rings[RECEIVE_QUEUE].add([{ address: DATA + 2048 * i, length: 1526, write: true }]);
+    backend.incoming.push(packet(60));
+    expect(net.pump(false)).toBe(1); // there is none
+    backend.pollFd = 7;
+    backend.incoming.push(packet(60), packet(60));
+    legacy.rings[TRANSMIT_QUEUE].add([{ address: DATA + 2048 * 3, length: 60 }]);
+    expect([net.pump(false), net.canReceive]).toEqual([1, true]);
+    expect([backend.sent.length, backend.incoming.length]).toEqual([1, 2]);
+    expect(net.pump()).toBe(2);
+  });
+
   it('takes nothing before DRIVER_OK and after a reset, and forgets the buffers', () => {
     const { legacy, memory, backend, net } = setUp();
     backend.incoming.push(packet(60));
