@@ -9,6 +9,8 @@ import {
   I32_AND,
   I32_EQ,
   I32_EQZ,
+  I32_EXTEND8_S,
+  I32_EXTEND16_S,
   I32_NE,
   I32_OR,
   I32_SHL,
@@ -123,6 +125,10 @@ export class IrBuffer {
         return this.i32(low === 0 ? 1 : 0);
       case I32_WRAP_I64:
         return this.i32(low);
+      case I32_EXTEND8_S:
+        return this.i32((low << 24) >> 24);
+      case I32_EXTEND16_S:
+        return this.i32((low << 16) >> 16);
       case I64_EXTEND_I32_S:
       case I64_EXTEND32_S:
         return this.i64(low, low >> 31);

@@ -173,11 +173,52 @@ function pickBit(ir: IrBuffer, bits: number, i: number): number {
 /** An i64 comparison (I64_EQ …), done on the i32 values underneath when both sides are sign-extended i32 values. */
 function compareNarrow(ir: IrBuffer, i64op: number, a: number, b: number): number {
   if (ir.op[a] === op.I64_EXTEND_I32_S) {
-    if (ir.op[b] === op.I64_EXTEND_I32_S) return ir.op2(i64op - (op.I64_EQ - op.I32_EQ), ir.a[a], ir.a[b]);
+    if (ir.op[b] === op.I64_EXTEND_I32_S) return compareExtended(ir, i64op - (op.I64_EQ - op.I32_EQ), ir.a[a], ir.a[b]);
     if (ir.isConst(b) && ir.imm2[b] === ir.imm[b] >> 31)
-      return ir.op2(i64op - (op.I64_EQ - op.I32_EQ), ir.a[a], ir.i32(ir.imm[b]));
+      return compareExtended(ir, i64op - (op.I64_EQ - op.I32_EQ), ir.a[a], ir.i32(ir.imm[b]));
   }
   return ir.op2(i64op, a, b);
+}
+
+/** An i32 comparison, done without the sign extension of bytes or words where the order is the same without. */
+function compareExtended(ir: IrBuffer, i32op: number, a: number, b: number): number {
+  const mask = extendedFrom(ir, a);
+  const hasOrder = i32op === op.I32_EQ || i32op === op.I32_LT_U || i32op === op.I32_LE_U;
+  if (mask !== 0 && hasOrder && isBelow(ir, ir.a[a], mask)) {
+    if (ir.isConst(b) && isExtended(ir.imm[b], mask)) return ir.op2(i32op, ir.a[a], ir.i32(ir.imm[b] & mask));
+    if (ir.op[b] === ir.op[a] && isBelow(ir, ir.a[b], mask)) return ir.op2(i32op, ir.a[a], ir.a[b]);
+  }
+  return ir.op2(i32op, a, b);
+}
+
+/** Is a number the sign extension of a byte or word? */
+function isExtended(value: number, mask: number): boolean {
+  const shift = mask === 0xff ? 24 : 16;
+  return (value << shift) >> shift === value;
+}
+
+function isZero(ir: IrBuffer, n: number): number {
+  const mask = extendedFrom(ir, n);
+  return ir.op1(op.I32_EQZ, mask !== 0 && isBelow(ir, ir.a[n], mask) ? ir.a[n] : n);
+}
+
+/** All bits of what an i32 is the sign extension of; 0: of nothing. */
+function extendedFrom(ir: IrBuffer, n: number): number {
+  return ir.op[n] === op.I32_EXTEND8_S ? 0xff : ir.op[n] === op.I32_EXTEND16_S ? 0xffff : 0;
+}
+
+/** Does an i32 surely have no bits above those of `mask`? */
+function isBelow(ir: IrBuffer, n: number, mask: number): boolean {
+  const bytes = mask === 0xff ? 1 : 2;
+  switch (ir.op[n]) {
+    case op.LOAD:
+    case op.GPR_READ:
+      return ir.imm2[n] <= bytes;
+    case op.I32_AND:
+      return ir.isConst(ir.b[n]) && (ir.imm[ir.b[n]] & ~mask) === 0;
+    default:
+      return false;
+  }
 }
 
 /** i32 0/1: flag number `i` (order of EACH) of lazy flags of a known kind with operands a, b, result (i64 nodes). */
@@ -187,7 +228,7 @@ export function flagOf(ir: IrBuffer, kind: number, a: number, b: number, result:
     return pickBit(ir, ir.op1(op.I32_WRAP_I64, b), i);
   switch (i) {
     case Z:
-      if (ir.op[result] === op.I64_EXTEND_I32_S) return ir.op1(op.I32_EQZ, ir.a[result]);
+      if (ir.op[result] === op.I64_EXTEND_I32_S) return isZero(ir, ir.a[result]);
       return ir.op1(op.I64_EQZ, result);
     case S:
       return compareNarrow(ir, op.I64_LT_S, result, ir.i64(0));

@@ -79,7 +79,7 @@ export abstract class RegionMemory extends RegionState {
   // --- direct mode ----------------------------------------------------------------------------------------------------
 
   private locateDirect(n: number, size: number, write: boolean): number {
-    const { ir, out, groups } = this;
+    const { ir, out, groups, space } = this;
     const node = ir.a[n];
     const group = groups.of(n);
     const offset = groups.offsetOf(node);
@@ -98,24 +98,32 @@ export abstract class RegionMemory extends RegionState {
       return displacement;
     }
     this.value(node);
+    // What is compared is what memory is reached by, too: an address less in a register.
+    let bias = 0;
+    if (!group.checked) {
+      bias = offset - group.least + space.directLow;
+      this.addTo(-bias);
+    }
     out.localSet(ADDRESS);
-    if (!group.checked) this.checkWindow(group, offset);
-    if (write && !group.checkedForStores) this.checkPages(group, offset);
+    if (!group.checked) this.checkWindow(group);
+    if (write && !group.checkedForStores) this.checkPages(group, offset - bias);
     out.localGet(ADDRESS);
     out.byte(op.I32_WRAP_I64);
-    return 0;
+    return bias;
   }
 
-  /** Side-exits unless all of a group, of which ADDRESS is the one at `offset`, is in the window. */
-  private checkWindow(group: AddressGroup, offset: number): void {
+  private addTo(distance: number): void {
+    const { out } = this;
+    if (distance === 0) return;
+    out.i64Const(distance | 0, distance < 0 ? -1 : 0);
+    out.byte(op.I64_ADD);
+  }
+
+  /** Side-exits unless all of a group, whose first address is ADDRESS beyond the window's, is in the window. */
+  private checkWindow(group: AddressGroup): void {
     const { out, space } = this;
     group.checked = true;
-    const distance = group.least - offset - space.directLow;
     out.localGet(ADDRESS);
-    if (distance !== 0) {
-      out.i64Const(distance | 0, distance < 0 ? -1 : 0);
-      out.byte(op.I64_ADD);
-    }
     out.i64Const((space.directLength - (group.end - group.least) + 1) | 0, 0);
     out.byte(op.I64_GE_U);
     this.sideExitIf(FOR_MEMORY);
