@@ -29,6 +29,7 @@ import {
   S_MODE,
   S_OPS,
   S_OPS_END,
+  S_OPS_LIMIT,
   S_OPS_NEXT,
   S_PAGE_FLAGS,
   S_RIP,
@@ -86,6 +87,7 @@ export class BlockCache {
     this.jumps = new JumpCache(this.i32);
     this.writer = new RecordWriter(buffer);
     this.i32[S_OPS_NEXT >> 2] = S_OPS;
+    this.i32[S_OPS_LIMIT >> 2] = S_OPS_END;
     this.i32[S_HOT_THRESHOLD >> 2] = 0x7fffffff;
   }
 
@@ -162,8 +164,9 @@ export class BlockCache {
 
   /** A record with which a region has an instruction executed by its helper. */
   singleStep(insn: Insn, nextLow: number, nextHigh: number): number {
-    const record = this.i32[S_OPS_NEXT >> 2];
-    this.i32[S_OPS_NEXT >> 2] = this.writer.instruction(record, insn, nextLow, nextHigh, 0, true);
+    const record = this.i32[S_OPS_LIMIT >> 2] - r.RECORD_SIZE;
+    this.i32[S_OPS_LIMIT >> 2] = record;
+    this.writer.instruction(record, insn, nextLow, nextHigh, 0, true);
     return record;
   }
 
@@ -173,13 +176,14 @@ export class BlockCache {
     this.mmu.flush();
     const { i32, u8 } = this;
     // As in a new machine, whose tables need not be touched.
-    if (i32[S_OPS_NEXT >> 2] === S_OPS) return;
+    if (i32[S_OPS_NEXT >> 2] === S_OPS && i32[S_OPS_LIMIT >> 2] === S_OPS_END) return;
     for (let key = 0; key < BLOCK_PAGE_KEYS; key++)
       for (let link = i32[(S_BLOCKS_BY_PAGE >> 2) + key]; link !== 0; link = i32[this.nextLink(link) >> 2])
         u8[S_PAGE_FLAGS + this.pageOf(link)] &= ~PAGE_HAS_BLOCK;
     i32.fill(0, S_BLOCKS_BY_PAGE >> 2, (S_BLOCKS_BY_PAGE >> 2) + BLOCK_PAGE_KEYS);
     i32.fill(0, S_BLOCKS_BY_ADDRESS >> 2, (S_BLOCKS_BY_ADDRESS >> 2) + BLOCK_ADDRESS_KEYS);
     i32[S_OPS_NEXT >> 2] = S_OPS;
+    i32[S_OPS_LIMIT >> 2] = S_OPS_END;
     this.jumps.flush();
   }
 
@@ -207,14 +211,19 @@ export class BlockCache {
   }
 
   private hasRoom(): boolean {
-    return this.i32[S_OPS_NEXT >> 2] + BLOCK_ROOM <= S_OPS_END;
+    return this.i32[S_OPS_NEXT >> 2] + BLOCK_ROOM <= this.i32[S_OPS_LIMIT >> 2];
   }
 
   /** Drops every block unless there is room for so many records of single steps. @returns whether there was */
   makeRoom(records: number): boolean {
-    if (this.i32[S_OPS_NEXT >> 2] + records * r.RECORD_SIZE <= S_OPS_END) return true;
+    if (this.hasRoomFor(records)) return true;
     this.flush();
     return false;
+  }
+
+  /** Is there room for so many records of single steps? */
+  hasRoomFor(records: number): boolean {
+    return this.i32[S_OPS_NEXT >> 2] + records * r.RECORD_SIZE <= this.i32[S_OPS_LIMIT >> 2];
   }
 
   private isAt(block: number, ripLow: number, ripHigh: number, mode: number): boolean {

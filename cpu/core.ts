@@ -25,7 +25,16 @@ export interface RegionBody {
   /** Body of a WebAssembly function: local declarations and instructions. */
   readonly code: Uint8Array;
   /** For branches that hardly ever, or nearly always, are taken: offset of the instruction in `code`, and 0 or 1. */
-  readonly hints: readonly number[];
+  readonly hints: ArrayLike<number>;
+}
+
+/** What the host's compiler made of regions. */
+export interface MachineCode {
+  /** The program that made it: no other one can use it. */
+  readonly host: string;
+  /** The module that it is of, and the code. */
+  readonly module: Uint8Array;
+  readonly bytes: Uint8Array;
 }
 
 /** Code of regions, ready to run. */
@@ -35,6 +44,13 @@ export interface CompiledRegions {
   readonly size: number;
   /** Has `call_indirect` of an index in the regions' table call a region; null: nothing does any more. */
   link(slot: number, region: RegionFunction | null): void;
+}
+
+export interface RestoredRegions extends CompiledRegions {
+  /** Was machine code used? */
+  readonly isMachineCode: boolean;
+  /** What is optimised by now, for the next process; undefined: nothing, or it cannot be had. */
+  machineCode(): MachineCode | undefined;
 }
 
 /** @param depth how many regions called each other @returns EXIT_* */
@@ -58,6 +74,17 @@ export interface Core extends LinkLimits {
   flags(): number;
   /** @param slots size of the regions' table */
   compile(bodies: readonly RegionBody[], slots: number): CompiledRegions;
+  /**
+   * The same for regions of an earlier process.
+   * @param links what is in the table at first: index and number of a region, for each
+   * @param machineCode of the same regions, if there is any
+   */
+  restore(
+    bodies: readonly RegionBody[],
+    slots: number,
+    links: readonly number[],
+    machineCode: MachineCode | undefined,
+  ): RestoredRegions;
   /** Puts a region into the function table, or nothing. */
   setRegion(index: number, region: RegionFunction | null): void;
 }

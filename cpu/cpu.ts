@@ -174,7 +174,7 @@ export class Cpu {
       const regions = new RegionCompiler(this.mmu, this.blocks, this.core, options);
       this.regions = regions;
       this.blocks.hotThreshold = options.hotThreshold;
-      this.blocks.regionAt = (low, high, mode) => regions.find(low, high, mode)?.index ?? 0;
+      this.blocks.regionAt = (low, high, mode) => regions.indexAt(low, high, mode);
       this.blocks.onFlush = () => regions.reset();
     }
     this.reset();
@@ -464,6 +464,7 @@ export class Cpu {
     const low = i32[S_RIP >> 2];
     const high = i32[(S_RIP + 4) >> 2];
     const mode = i32[S_MODE >> 2];
+    this.regions!.restore(low);
     const delay = this.pace?.delay(performance.now(), this.instructions) ?? 0;
     if (delay > 0 && this.blocks.executions(low, high, mode) < PICKY_THRESHOLD)
       this.blocks.restartCounter(low, high, mode, delay);

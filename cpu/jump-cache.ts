@@ -55,10 +55,12 @@ export class JumpCache {
     i32[entry + (JUMP_REGION >> 2)] = region;
   }
 
-  /** Sets the region of an address, if the address has an entry. */
-  setRegion(ripLow: number, ripHigh: number, mode: number, region: number): void {
+  /** Sets the region of an address, if the address has an entry. @returns whether it has */
+  setRegion(ripLow: number, ripHigh: number, mode: number, region: number): boolean {
     const entry = this.find(ripLow, ripHigh, mode);
-    if (entry !== NOT_FOUND) this.i32[entry + (JUMP_REGION >> 2)] = region;
+    if (entry === NOT_FOUND) return false;
+    this.i32[entry + (JUMP_REGION >> 2)] = region;
+    return true;
   }
 
   /** Forgets an address whose operations are gone. */

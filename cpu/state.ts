@@ -6,8 +6,9 @@
 
 /** u32: size of guest RAM in bytes. */
 export const S_RAM_SIZE = 0x40;
-/** i32: where the next block's records go (S_OPS … S_OPS_END). */
+/** i32 each: where the next block's records go (S_OPS …), and where those of regions begin (… S_OPS_END). */
 export const S_OPS_NEXT = 0x44;
+export const S_OPS_LIMIT = 0x98;
 /** i32: executions after which a block is reported as hot. */
 export const S_HOT_THRESHOLD = 0x48;
 /** i32: blocks decoded. */

@@ -9,17 +9,25 @@ import { type DirectWindow, DirectWindows } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { codeSize, privilegeLevel } from '../mode.ts';
 import type { CpuObserver } from '../observer.ts';
-import { PAGE_SIZE, S_EXIT_SITE, S_HAS_REGIONS, S_PAGE_FLAGS, S_STALE } from '../state.ts';
+import { PAGE_SIZE, S_EXIT_SITE, S_STALE } from '../state.ts';
 import { FIRST_REGION } from '../wasm/core-types.ts';
+import { Archive, linksBetween } from './archive.ts';
 import { entriesWanted, isGrowth, wantsEntry, wantsGrowth } from './growth.ts';
-import { Links } from './links.ts';
+import { Links, wayOf } from './links.ts';
+import { RegionMap } from './region-map.ts';
+import { merged, type Request, RequestQueue } from './requests.ts';
 import { ExitSites, SITE_SIDE, slotsOf } from './sites.ts';
-import { GENERATIONS, MOST_INSTRUCTIONS, type RegionCode, RegionTranslator } from './translator.ts';
+import { recordsOf, type StoredPart, type StoredRegion } from './stored-regions.ts';
+import { GENERATIONS, MOST_INSTRUCTIONS, type RegionCode, RegionTranslator, type Translation } from './translator.ts';
 
 export interface Region extends RegionCode {
   /** Index in the core's table. */
   index: number;
   run: RegionFunction;
+  /** What it was compiled from, if regions are to be stored; else undefined. */
+  body: RegionBody | undefined;
+  /** What it is of an earlier machine; undefined: translated here. */
+  origin: StoredRegion | undefined;
   /** What it was compiled with. */
   module: CompiledRegions;
   ripLow: number;
@@ -31,6 +39,8 @@ export interface Region extends RegionCode {
   generation: number;
   /** Instructions of the slices that ended in it, as a measure of that time. */
   spent: number;
+  /** Is it in the core's table? */
+  placed: boolean;
   /** Blocks of it, none of them entries, that became hot in the interpreter. */
   missed: number[];
   /** Guest instructions, and bytes of its code. */
@@ -38,27 +48,12 @@ export interface Region extends RegionCode {
   size: number;
 }
 
-/** A region to be made. */
-interface Request {
-  ripLow: number;
-  ripHigh: number;
-  mode: number;
-  /** Reach memory by the TLB even if there is a direct window. */
-  paged: boolean;
-  generation: number;
-  /** Is there a region already, to be made anew? */
-  anew: boolean;
-}
+/** What a region is made as. */
+type Made = Pick<Region, 'ripLow' | 'ripHigh' | 'mode' | 'generation' | 'window' | 'origin'>;
 
 const CODE_SIZE_64 = 8;
 /**
- * Regions are made so many at once at most, in one module, or after so many ms: modules are dear, functions in them
- * cheap, and those that stand side by side are found faster.
- */
-const BATCH = 16;
-const BATCH_TIME = 50;
-/**
- * Nor is a batch waited for if one of its blocks runs so often meanwhile. Not so for code that the guest rewrites: a
+ * A batch is not waited for if one of its blocks runs so often meanwhile. Not so for code that the guest rewrites: a
  * module for each version of it may cost more than it saves.
  */
 const URGENT_EXECUTIONS = 1000;
@@ -85,6 +80,8 @@ export interface CompilerOptions {
 
 export interface JitCounters {
   regions: number;
+  /** Those of them that earlier machines had translated. */
+  restored: number;
   batches: number;
   instructions: number;
   bytes: number;
@@ -97,16 +94,19 @@ export class RegionCompiler {
   private readonly blocks: BlockCache;
   private readonly core: Core;
   private readonly translator: RegionTranslator;
-  private readonly regions = new Map<number, Region[]>();
-  private readonly byPage = new Map<number, Set<Region>>();
+  private readonly regions: RegionMap;
   private readonly freeIndices: number[] = [];
   private nextIndex = FIRST_REGION;
-  readonly counters: JitCounters = { regions: 0, batches: 0, instructions: 0, bytes: 0, milliseconds: 0, killed: 0 };
-  private requests: Request[] = [];
-  /** When the first of them was made, ms of performance.now(). */
-  private requested = 0;
-  private readonly batch: number;
-  private readonly batchTime: number;
+  readonly counters: JitCounters = {
+    regions: 0,
+    restored: 0,
+    batches: 0,
+    instructions: 0,
+    bytes: 0,
+    milliseconds: 0,
+    killed: 0,
+  };
+  private readonly requests: RequestQueue;
   private readonly sites: ExitSites;
   private readonly links: Links;
   private readonly patience: number | undefined;
@@ -115,20 +115,20 @@ export class RegionCompiler {
   /** Bytes of the code of all living regions, and how many there may be. */
   private size = 0;
   private readonly cacheSize: number;
-  /** The region that has a block in it. */
-  private readonly owners = new Map<number, Region>();
   /** Entries that regions need besides those that their code tells, by the region's address. */
   private readonly moreEntries = new Map<number, number[]>();
   /** Addresses (low halves) of regions whose code the guest has rewritten. */
   private readonly rewritten = new Set<number>();
+  /** Regions of earlier machines; present: code is kept for later ones. */
+  private archive: Archive | undefined;
   private readonly windows: DirectWindows;
   /** The direct window in use, and whether it must be asked for again. */
   private window: DirectWindow = { low: 0, length: 0 };
   private windowIsOld = true;
 
   constructor(mmu: Mmu, blocks: BlockCache, core: Core, options: CompilerOptions = {}) {
-    this.batch = options.batch ?? BATCH;
-    this.batchTime = options.batch === undefined ? BATCH_TIME : 0;
+    this.regions = new RegionMap(mmu);
+    this.requests = new RequestQueue(options.batch);
     this.cacheSize = options.cacheSize ?? CACHE_SIZE;
     this.patience = options.patience;
     this.sites = new ExitSites(mmu.i32);
@@ -158,24 +158,28 @@ export class RegionCompiler {
     const found = this.windows.find(this.window);
     if (found === this.window) return;
     this.window = found;
-    for (const region of this.living())
+    for (const region of this.regions.all())
       if (region.window !== undefined && !this.windows.has(region.window)) this.discard(region);
-  }
-
-  private living(): Set<Region> {
-    return new Set([...this.regions.values()].flat());
   }
 
   /** The live region that starts at an address, whose pages are still mapped the same; undefined if there is none. */
   find(ripLow: number, ripHigh: number, mode: number): Region | undefined {
-    const list = this.regions.get(ripLow);
-    if (list === undefined) return undefined;
+    const regions = this.regions.at(ripLow);
+    if (regions.length === 0) return undefined;
     this.checkWindow();
-    for (const region of list)
+    for (const region of regions)
       if (region.ripHigh === ripHigh && region.mode === mode && this.isUsable(region)) return region;
     // Made for other windows only: here it may become hot again.
     if (this.blocks.wasHot(ripLow, ripHigh, mode)) this.blocks.restartCounter(ripLow, ripHigh, mode);
     return undefined;
+  }
+
+  /** Index in the core's table of the live region at an address; 0 if there is none. */
+  indexAt(ripLow: number, ripHigh: number, mode: number): number {
+    const region = this.find(ripLow, ripHigh, mode);
+    if (region === undefined) return 0;
+    this.place(region);
+    return region.index;
   }
 
   private inWindow({ window }: Region): boolean {
@@ -199,15 +203,11 @@ export class RegionCompiler {
   }
 
   private add(request: Request): boolean {
-    const { requests } = this;
     const { ripLow, ripHigh, mode, anew } = request;
     if (codeSize(mode) !== CODE_SIZE_64) return false;
-    if (requests.length === 0) this.requested = performance.now();
-    if (!anew && requests.some((other) => !other.anew && isSameCode(other, request)))
-      return !this.rewritten.has(ripLow);
-    requests.push(request);
+    if (!this.requests.add(request)) return !this.rewritten.has(ripLow);
     if (!anew) this.blocks.restartCounter(ripLow, ripHigh, mode, URGENT_EXECUTIONS);
-    return requests.length >= this.batch;
+    return this.requests.isFull;
   }
 
   /** An exit site is full, and the guest is at an address. @returns as `request` */
@@ -239,41 +239,83 @@ export class RegionCompiler {
 
   /** Makes the regions that were asked for if they have waited long enough. */
   compileIfDue(): void {
-    if (this.requests.length > 0 && performance.now() - this.requested >= this.batchTime) this.compile();
+    if (this.requests.isDue) this.compile();
+  }
+
+  /** Is given the regions of earlier machines; from now on, code is kept for later ones (`toStore`). */
+  useStored(parts: readonly StoredPart[]): void {
+    this.archive = new Archive(parts);
+  }
+
+  /** Code at an address (low half) became hot: puts regions of earlier machines to use that are of the code there is now. */
+  restore(low: number): void {
+    const { archive } = this;
+    if (archive === undefined) return;
+    this.checkWindow();
+    const { window, mmu } = this;
+    if (!archive.isDue(window, low)) return;
+    const { owners } = this.regions;
+    const isTaken = (ripLow: number) => owners.has(ripLow) && owners.get(ripLow)!.origin === undefined;
+    for (const part of archive.parts) this.restorePart(part, archive.fitting(part, window, mmu, isTaken));
+  }
+
+  private restorePart(part: StoredPart, stored: readonly StoredRegion[]): void {
+    const { counters } = this;
+    const regions: Region[] = [];
+    const bodies: RegionBody[] = [];
+    this.slots = 0;
+    const sum = (of: (region: StoredRegion) => number) => stored.reduce((all, region) => all + of(region), 0);
+    if (!this.blocks.hasRoomFor(sum(recordsOf)) || this.size + sum(({ code }) => code.length) > this.cacheSize) return;
+    for (const origin of stored) {
+      const translation = this.translator.restore(origin, this.slots);
+      if (translation === undefined) break;
+      const window = origin.window.length !== 0 ? this.window : undefined;
+      regions.push(this.made({ ...origin, window, origin }, translation, bodies));
+      const others = Array.from(origin.entries).filter((low) => low !== origin.ripLow);
+      if (others.length > 0) this.moreEntries.set(origin.ripLow, others);
+    }
+    if (regions.length === 0) return;
+    const links = linksBetween(regions);
+    const table = links.flatMap(({ site, target, low }) => [site.slot + wayOf(site, low), target]);
+    const compiled = this.core.restore(bodies, this.slots, table, part.machineCode);
+    this.enterAll(regions, compiled);
+    // Of a region that is in the place of one of the same part nothing is left.
+    const lives = (region: Region) => this.regions.at(region.ripLow).includes(region);
+    for (const { site, source, target, low, high } of links)
+      if (lives(source) && lives(regions[target])) this.links.linkedTo(site, regions[target], low, high);
+    this.archive!.restored(part, stored, compiled);
+    counters.restored += regions.length;
+  }
+
+  /** What later machines may need. @param ran instructions so far, in millions @returns undefined: nothing else than there was */
+  toStore(ran: number): StoredPart[] | undefined {
+    return this.archive?.toStore([...this.regions.all()], this.mmu, ran);
   }
 
   /** Makes the regions that were asked for, in one module. */
   compile(): void {
-    const { requests, counters } = this;
-    if (requests.length === 0) return;
-    // Without room all is dropped, and code is to become hot anew.
-    if (!this.blocks.makeRoom(requests.length * MOST_INSTRUCTIONS)) return;
-    this.requests = [];
+    const { counters } = this;
+    if (this.requests.length === 0) return;
     const started = performance.now();
+    // Without room all is dropped, and code is to become hot anew.
+    if (!this.blocks.makeRoom(this.requests.length * MOST_INSTRUCTIONS)) return;
+    const requests = this.requests.take();
     this.checkWindow();
     const regions: Region[] = [];
     const bodies: RegionBody[] = [];
     this.slots = 0;
-    // First all that regions are to be made anew with.
-    const due = new Map<string, Request>();
     for (const request of requests)
       if (!request.anew) this.blocks.stopCounter(request.ripLow, request.ripHigh, request.mode);
-    for (const request of requests) {
-      const made = request.anew ? request : this.due(request);
-      if (made === undefined) continue;
-      const key = `${made.ripLow} ${made.ripHigh} ${made.mode}`;
-      const other = due.get(key);
-      const paged = made.paged || (other?.paged ?? false);
-      due.set(key, { ...made, paged, generation: Math.max(made.generation, other?.generation ?? 0) });
-    }
-    for (const request of due.values()) {
+    // First all that regions are to be made anew with.
+    const due = requests.flatMap((request) => (request.anew ? request : (this.due(request) ?? [])));
+    for (const request of merged(due)) {
       if (!request.anew && this.isInside(request, regions)) continue;
       const region = this.translate(request, bodies);
       if (region !== undefined) regions.push(region);
       else if (!request.anew) this.blocks.postponeCounter(request.ripLow, request.ripHigh, request.mode);
     }
     if (regions.length > 0) this.instantiate(regions, bodies);
-    counters.batches++;
+    if (regions.length > 0) counters.batches++;
     counters.milliseconds += performance.now() - started;
   }
 
@@ -283,7 +325,7 @@ export class RegionCompiler {
    */
   private due(request: Request): Request | undefined {
     const { ripLow, ripHigh, mode } = request;
-    const owner = this.owners.get(ripLow);
+    const owner = this.regions.owners.get(ripLow);
     if (owner === undefined || owner.mode !== mode || owner.ripHigh !== ripHigh || !this.isUsable(owner))
       return request;
     // What a region leaves to the interpreter at once becomes hot too.
@@ -337,24 +379,35 @@ export class RegionCompiler {
       slots: this.slots,
       isForeign: (low) => {
         // One of the same batch is not yet among those that can be entered.
-        const owner = this.owners.get(low);
-        return (stays(owner) && owner!.entries.includes(low)) || (this.regions.get(low)?.some(stays) ?? false);
+        const owner = this.regions.owners.get(low);
+        return (stays(owner) && owner!.entries.includes(low)) || this.regions.at(low).some(stays);
       },
-      isEntry: (low) => this.regions.get(low)?.some((region) => region.mode === mode && !stays(region)) ?? false,
+      isEntry: (low) => this.regions.at(low).some((region) => region.mode === mode && !stays(region)),
     });
     if (translation === undefined) return undefined;
-    const { body, instructions, code } = translation;
+    const { instructions, code } = translation;
     if (this.isNoBetter(request, window, instructions)) {
       for (const site of code.sites) this.sites.release(site);
       return undefined;
     }
+    this.counters.instructions += instructions;
+    return this.made({ ...request, window, origin: undefined }, translation, bodies);
+  }
+
+  /** A region made of a translation, not yet compiled. */
+  private made(
+    { ripLow, ripHigh, mode, generation, window, origin }: Made,
+    { body, instructions, code }: Translation,
+    bodies: RegionBody[],
+  ): Region {
     this.slots += slotsOf(code.sites);
     bodies.push(body);
-    this.counters.instructions += instructions;
     const region: Region = {
       ...code,
       index: 0,
       run: NOTHING,
+      body: this.archive !== undefined && origin === undefined ? body : undefined,
+      origin,
       module: NOT_COMPILED,
       ripLow,
       ripHigh,
@@ -362,12 +415,13 @@ export class RegionCompiler {
       window,
       generation,
       spent: 0,
+      placed: false,
       missed: [],
       instructions,
       size: body.code.length,
     };
     for (const low of region.inside) {
-      this.owners.set(low, region);
+      this.regions.owners.set(low, region);
       // What it ran until now says nothing about how often it runs outside the region from now on.
       this.blocks.restartCounter(low, ripHigh, mode);
     }
@@ -380,7 +434,7 @@ export class RegionCompiler {
     window: DirectWindow | undefined,
     size: number,
   ): boolean {
-    const old = this.regions.get(ripLow)?.find((region) => region.ripLow === ripLow && region.mode === mode);
+    const old = this.regions.at(ripLow).find((region) => region.ripLow === ripLow && region.mode === mode);
     if (!anew || old === undefined || old.window !== window || old.generation === generation) return false;
     if (isGrowth(old, size)) return false;
     old.generation = generation;
@@ -389,8 +443,11 @@ export class RegionCompiler {
 
   /** Makes a module of regions' bodies and puts them to use, in place of those that they replace. */
   private instantiate(regions: Region[], bodies: RegionBody[]): void {
+    this.enterAll(regions, this.core.compile(bodies, this.slots));
+  }
+
+  private enterAll(regions: Region[], compiled: CompiledRegions): void {
     const { counters } = this;
-    const compiled = this.core.compile(bodies, this.slots);
     const { functions, size } = compiled;
     if (this.size + size > this.cacheSize) this.flush();
     for (let i = 0; i < regions.length; i++) {
@@ -403,47 +460,26 @@ export class RegionCompiler {
       region.run = functions[i];
       region.module = compiled;
       for (const site of region.sites) site.region = region;
-      this.core.setRegion(region.index, region.run);
-      this.enter(region);
-      for (const entry of region.entries) this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, region.index);
+      this.size += region.size;
+      this.regions.add(region);
+      for (const entry of region.entries)
+        if (this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, region.index)) this.place(region);
     }
     counters.regions += regions.length;
     counters.bytes += size;
   }
 
-  private enter(region: Region): void {
-    this.size += region.size;
-    this.mmu.i32[S_HAS_REGIONS >> 2] = 1;
-    for (const entry of region.entries) {
-      const list = this.regions.get(entry);
-      if (list === undefined) this.regions.set(entry, [region]);
-      else list.push(region);
-    }
-    for (const page of region.pages.values()) {
-      let set = this.byPage.get(page);
-      if (set === undefined) {
-        set = new Set();
-        this.byPage.set(page, set);
-        this.mmu.u8[S_PAGE_FLAGS + page] |= PAGE_HAS_REGION;
-        this.mmu.protectPage(page * PAGE_SIZE);
-      }
-      set.add(region);
-    }
+  /** Puts a region into the core's table, which is dear, before it is first looked up. */
+  private place(region: Region): void {
+    if (region.placed) return;
+    region.placed = true;
+    this.core.setRegion(region.index, region.run);
   }
 
   /** Bytes of RAM changed: drops the regions made from them, and direct windows that they decided. */
   written(address: number, length: number): void {
     this.windows.written(address, length);
-    for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) {
-      const set = this.byPage.get(page);
-      if (set === undefined) continue;
-      for (const region of set)
-        if (region.ranges.some(([first, end]) => address < end && first < address + length)) this.rewrite(region);
-      if (set.size === 0) {
-        this.byPage.delete(page);
-        this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
-      }
-    }
+    this.regions.written(address, length, (region) => this.rewrite(region));
   }
 
   /** The guest has written to a region's code. */
@@ -461,19 +497,13 @@ export class RegionCompiler {
   }
 
   private drop(region: Region): void {
-    for (const entry of region.entries) {
-      const list = this.regions.get(entry)!;
-      list.splice(list.indexOf(region), 1);
-      if (list.length === 0) this.regions.delete(entry);
-      this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, 0);
-    }
-    for (const low of region.inside) if (this.owners.get(low) === region) this.owners.delete(low);
-    for (const page of region.pages.values()) this.byPage.get(page)?.delete(region);
+    this.regions.remove(region);
+    for (const entry of region.entries) this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, 0);
     this.stale();
     this.links.drop(region);
     this.translator.forget();
     // So that its module can be collected.
-    this.core.setRegion(region.index, null);
+    if (region.placed) this.core.setRegion(region.index, null);
     this.freeIndices.push(region.index);
     this.size -= region.size;
     this.counters.killed++;
@@ -495,23 +525,16 @@ export class RegionCompiler {
     this.flush();
     this.moreEntries.clear();
     this.translator.reset();
+    this.archive?.forget();
+    this.sites.reset();
     this.windows.clear();
     this.windowIsOld = true;
   }
 
   /** Drops all regions. */
   flush(): void {
-    this.requests = [];
-    for (const region of this.living()) this.discard(region);
-    for (const page of this.byPage.keys()) this.mmu.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_REGION;
-    this.byPage.clear();
+    this.requests.take();
+    for (const region of this.regions.all()) this.discard(region);
+    this.regions.forgetPages();
   }
 }
-
-/** Do two places hold the same code in the same mode? */
-function isSameCode(a: Request, b: Request): boolean {
-  return a.ripLow === b.ripLow && a.ripHigh === b.ripHigh && a.mode === b.mode;
-}
-
-/** Page flag: code of this page is part of a region (bit 0: of a decoded block). */
-const PAGE_HAS_REGION = 2;

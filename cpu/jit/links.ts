@@ -22,7 +22,7 @@ const USES_FACTOR = 256;
 /** The link of an indirect jump that an address has: the upper bits of the product with HASH_FACTOR. */
 export const WAY_SHIFT = 32 - Math.log2(SITE_WAYS);
 
-function wayOf(site: Site, ripLow: number): number {
+export function wayOf(site: Site, ripLow: number): number {
   return site.kind === SITE_LINK ? 0 : Math.imul(ripLow, HASH_FACTOR) >>> WAY_SHIFT;
 }
 
@@ -44,26 +44,30 @@ export class Links {
 
   /** Links a site to a region for an address; if there is none, it is asked again later. */
   link(site: Site, target: Region | undefined, ripLow: number, ripHigh: number): void {
-    const { i32 } = this;
     const way = wayOf(site, ripLow);
     if (site.targets[way] !== target) this.unlink(site, way);
     if (target === undefined) {
       this.sites.await(site, this.firstPatience * RETRY_FACTOR);
       return;
     }
-    if (site.targets[way] === undefined) {
-      site.region!.module.link(site.slot + way, target.run);
-      site.targets[way] = target;
-      const set = this.linked.get(target);
-      if (set === undefined) this.linked.set(target, new Set([site]));
-      else set.add(site);
-    }
+    if (site.targets[way] === undefined) site.region!.module.link(site.slot + way, target.run);
+    this.linkedTo(site, target, ripLow, ripHigh);
+    // A link leaves uncounted: what is counted from now on is too deep for it, or for other addresses.
+    this.sites.await(site, this.firstPatience * (site.exits < this.firstPatience * SITE_WAYS * 2 ? 1 : USES_FACTOR));
+  }
+
+  /** Notes that a site is linked to a region for an address. */
+  linkedTo(site: Site, target: Region, ripLow: number, ripHigh: number): void {
+    const { i32 } = this;
+    const way = wayOf(site, ripLow);
+    site.targets[way] = target;
+    const set = this.linked.get(target);
+    if (set === undefined) this.linked.set(target, new Set([site]));
+    else set.add(site);
     const at = pieceOf(site, way);
     i32[(at + SITE_RIP) >> 2] = ripLow;
     i32[(at + SITE_RIP + 4) >> 2] = ripHigh;
     i32[(at + SITE_DEPTH) >> 2] = this.depthOf(target) | ((site.slot + way) << SITE_SLOT_SHIFT);
-    // A link leaves uncounted: what is counted from now on is too deep for it, or for other addresses.
-    this.sites.await(site, this.firstPatience * (site.exits < this.firstPatience * SITE_WAYS * 2 ? 1 : USES_FACTOR));
   }
 
   /**

@@ -18,12 +18,14 @@ import { HELPER_PORT_IN, HELPER_PORT_OUT, HELPER_STEP } from './region-helpers.t
 import { BASE, BUDGET, CODE, RIP } from './region-locals.ts';
 import { FOR_SPEED } from './region-memory.ts';
 import type { LiftedBlock } from './region-state.ts';
+import { OF_RECORD, RELOCATION_STRIDE, type Relocations } from './relocation.ts';
 import type { Site } from './sites.ts';
 
 /** A function's body, the exit sites in it and the number of its locals. */
 export interface EmittedRegion {
   body: RegionBody;
   sites: Site[];
+  relocations: Relocations;
   locals: number;
 }
 
@@ -58,7 +60,8 @@ export class RegionEmitter extends RegionFlow {
     const start = body.length;
     body.raw(out.written());
     const hints = this.hints.map((value, i) => (i % 2 === 0 ? value + start : value));
-    return { body: { code: body.written(), hints }, sites: this.sites, locals: locals.types.length };
+    const relocations = this.relocations.map((value, i) => (i % RELOCATION_STRIDE === 0 ? value + start : value));
+    return { body: { code: body.written(), hints }, sites: this.sites, relocations, locals: locals.types.length };
   }
 
   // --- blocks ---------------------------------------------------------------------------------------------------------
@@ -291,7 +294,7 @@ export class RegionEmitter extends RegionFlow {
     out.i64Const(this.insnLow, this.insnHigh);
     out.storeSized(state.S_RIP, 8);
     this.spill(dataflow.dirty(block));
-    out.i32Const(record);
+    this.ownConst(OF_RECORD, this.insnLow, record);
     out.call(HELPER_STEP);
     out.localTee(CODE);
     out.byte(wasm.IF);

@@ -13,7 +13,8 @@ import type { Gather } from './dataflow.ts';
 import type { JumpTargets } from './jump-targets.ts';
 import { AT, BASE, BUDGET, CODE, DEPTH, RIP, SITE } from './region-locals.ts';
 import { type AddressSpace, RegionMemory } from './region-memory.ts';
-import { type ExitSites, SITE_SIDE, type Site, slotsOf } from './sites.ts';
+import { OF_SITE } from './relocation.ts';
+import { type ExitSites, patienceOf, SITE_SIDE, type Site, slotsOf } from './sites.ts';
 
 /** Labels of enclosing constructs, innermost last. */
 type Label = { block: BasicBlock | undefined; kind: 'end' | 'exit' | 'loop' | 'merge' | 'if' };
@@ -29,9 +30,6 @@ const AT_SIDE_SHIFT = 19;
 const AT_CODE_SHIFT = 20;
 const AT_CODE_MASK = 15;
 const AT_COMPUTED = 1 << 24;
-
-/** Side exits of a region because of memory accesses before it is made anew to reach memory by the TLB. */
-const SIDE_PATIENCE = 1000;
 
 /** What a region is to be like. */
 export interface RegionPlan {
@@ -60,6 +58,8 @@ export abstract class RegionExits extends RegionMemory {
   protected plan!: RegionPlan;
   /** The exit sites made so far, and that of side exits, by which the region is known too. */
   protected sites: Site[] = [];
+  /** Constants that are the machine's own (relocation.ts). */
+  protected relocations: number[] = [];
   private site: Site | undefined;
   /** Of the instruction at hand: its address and the instructions of its block that come with and after it. */
   protected insnLow = 0;
@@ -77,7 +77,8 @@ export abstract class RegionExits extends RegionMemory {
     this.space = plan.space;
     this.hints = [];
     this.sites = [];
-    this.site = this.makeSite(SITE_SIDE, SIDE_PATIENCE);
+    this.relocations = [];
+    this.site = this.makeSite(SITE_SIDE);
     this.labels = [{ block: undefined, kind: 'end' }];
   }
 
@@ -110,7 +111,7 @@ export abstract class RegionExits extends RegionMemory {
 
   /** Leaves at a site for RIP, or for the address that the site knows. */
   protected leaveAt(site: Site, isComputed: boolean): void {
-    this.out.i32Const(site.offset);
+    this.siteConst(site);
     this.out.localSet(SITE);
     // Set in any case: else what AT was before would have to be kept all the way here.
     this.goOut(isComputed ? AT_COMPUTED : 0);
@@ -127,11 +128,22 @@ export abstract class RegionExits extends RegionMemory {
     this.out.localSet(RIP);
   }
 
-  protected makeSite(kind: number, patience: number, [low, high]: readonly number[] = [0, 0]): Site | undefined {
+  protected makeSite(kind: number, [low, high]: readonly number[] = [0, 0]): Site | undefined {
     const slot = this.plan.slots + slotsOf(this.sites);
-    const site = this.plan.sites.make(kind, patience, slot, low, high);
+    const { sites, linkPatience } = this.plan;
+    const site = sites.make(kind, patienceOf(kind, linkPatience), slot, low, high);
     if (site !== undefined) this.sites.push(site);
     return site;
+  }
+
+  /** i32 on the stack: a constant that is the machine's own. @param kind OF_* */
+  protected ownConst(kind: number, argument: number, value: number): void {
+    this.relocations.push(this.out.i32ConstToFill(value), kind, argument);
+  }
+
+  /** i32 on the stack: where a site of the region is. */
+  protected siteConst(site: Site): void {
+    this.ownConst(OF_SITE, this.sites.indexOf(site), site.offset);
   }
 
   // --- where exits come together --------------------------------------------------------------------------------------
@@ -235,10 +247,11 @@ export abstract class RegionExits extends RegionMemory {
     out.byte(op.I32_ADD);
     out.localSet(BUDGET);
     out.i32Const(0);
-    out.i32Const(this.site?.offset ?? 0);
+    if (this.site === undefined) out.i32Const(0);
+    else this.siteConst(this.site);
     out.storeSized(state.S_EXIT_SITE, 4);
     if (this.site === undefined || this.space.directLength === 0) return;
-    out.i32Const(this.site.offset);
+    this.siteConst(this.site);
     this.field(AT_SIDE_SHIFT, 1);
     out.byte(op.I32_MUL);
     out.localSet(SITE);

@@ -9,6 +9,7 @@ import { LIKELY, UNLIKELY } from './region-exits.ts';
 import type { HeldFlags } from './region-flags.ts';
 import { RegionLinks } from './region-links.ts';
 import { BUDGET, RIP } from './region-locals.ts';
+import { OF_JUMP } from './relocation.ts';
 
 export abstract class RegionFlow extends RegionLinks {
   /** Emits `block` and all that it dominates. */
@@ -103,8 +104,10 @@ export abstract class RegionFlow extends RegionLinks {
       this.hashOfRip(HASH_FACTOR, HASH_SHIFT);
       out.i32Const(2);
       out.byte(op.I32_SHL);
+      this.ownConst(OF_JUMP, address, memory);
+      out.byte(op.I32_ADD);
       out.localGet(RIP);
-      out.memory(wasm.I64_STORE32, memory);
+      out.memory(wasm.I64_STORE32, 0);
     }
     this.callOut(block, undefined);
   }

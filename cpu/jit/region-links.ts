@@ -9,6 +9,7 @@ import { HASH_FACTOR } from './jump-targets.ts';
 import { WAY_SHIFT } from './links.ts';
 import { LIKELY, RegionExits, UNLIKELY } from './region-exits.ts';
 import { BUDGET, CODE, DEPTH, ENTRY, RIP } from './region-locals.ts';
+import { OF_LINK } from './relocation.ts';
 import { SITE_INDIRECT_LINK, SITE_LINK } from './sites.ts';
 
 export abstract class RegionLinks extends RegionExits {
@@ -17,7 +18,7 @@ export abstract class RegionLinks extends RegionExits {
 
   /** Leaves for a known address: at the region's end, by a link to the region there once there is one. */
   protected leaveFor(target: readonly number[]): void {
-    const site = this.makeSite(SITE_LINK, this.plan.linkPatience, target);
+    const site = this.makeSite(SITE_LINK, target);
     if (site !== undefined) {
       this.leaveAt(site, false);
       return;
@@ -40,14 +41,14 @@ export abstract class RegionLinks extends RegionExits {
     }
     const indirect = target === undefined;
     const kind = indirect ? SITE_INDIRECT_LINK : SITE_LINK;
-    const site = this.makeSite(kind, this.plan.linkPatience, target);
+    const site = this.makeSite(kind, target);
     if (site === undefined) {
       if (!indirect) this.setRip(target[0], target[1]);
       this.leaveForRip(EXIT_STOP);
       return;
     }
     const piece = () => {
-      out.i32Const(0);
+      this.siteConst(site);
       if (!indirect) return;
       out.localGet(ENTRY);
       out.i32Const(Math.log2(state.SITE_STRIDE));
@@ -60,12 +61,12 @@ export abstract class RegionLinks extends RegionExits {
     }
     out.localGet(DEPTH);
     piece();
-    out.loadSized(site.offset + state.SITE_DEPTH, 1);
+    out.loadSized(state.SITE_DEPTH, 1);
     out.byte(op.I32_LT_U);
     if (indirect) {
       out.localGet(RIP);
       piece();
-      out.loadSized(site.offset + state.SITE_RIP, 8);
+      out.loadSized(state.SITE_RIP, 8);
       out.byte(op.I64_EQ);
       out.byte(op.I32_AND);
     }
@@ -77,7 +78,7 @@ export abstract class RegionLinks extends RegionExits {
     else out.i64Const(target[0], target[1]);
     out.storeSized(state.S_RIP, 8);
     this.depthOfCallee(successor === undefined);
-    out.i32Const(site.slot);
+    this.ownConst(OF_LINK, this.sites.indexOf(site), site.slot);
     if (indirect) {
       out.localGet(ENTRY);
       out.byte(op.I32_ADD);

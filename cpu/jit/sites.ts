@@ -21,6 +21,14 @@ export const SITE_INDIRECT_LINK = 1;
 /** Leaves for a memory access that is not simple: the region is to reach memory in another way. */
 export const SITE_SIDE = 2;
 
+/** Side exits of a region because of memory accesses before it is made anew to reach memory by the TLB. */
+const SIDE_PATIENCE = 1000;
+
+/** Exits before something is done about a site. @param linkPatience those of a link */
+export function patienceOf(kind: number, linkPatience: number): number {
+  return kind === SITE_SIDE ? SIDE_PATIENCE : linkPatience;
+}
+
 export function isLink(site: Site): boolean {
   return site.kind <= SITE_INDIRECT_LINK;
 }
@@ -55,6 +63,7 @@ export interface Site {
 /** Memory for sites of one size. */
 interface Arena {
   readonly free: number[];
+  readonly start: number;
   next: number;
   readonly end: number;
 }
@@ -62,8 +71,13 @@ interface Arena {
 export class ExitSites {
   private readonly i32: Int32Array;
   private readonly byOffset = new Map<number, Site>();
-  private readonly direct: Arena = { free: [], next: S_SITES, end: S_INDIRECT_SITES };
-  private readonly indirect: Arena = { free: [], next: S_INDIRECT_SITES, end: S_SITES_END };
+  private readonly direct: Arena = { free: [], start: S_SITES, next: S_SITES, end: S_INDIRECT_SITES };
+  private readonly indirect: Arena = {
+    free: [],
+    start: S_INDIRECT_SITES,
+    next: S_INDIRECT_SITES,
+    end: S_SITES_END,
+  };
 
   constructor(i32: Int32Array) {
     this.i32 = i32;
@@ -114,6 +128,15 @@ export class ExitSites {
   await(site: Site, patience: number): void {
     site.exits += patience;
     this.restart(site, patience);
+  }
+
+  /** There are none any more: the next ones get the places that they would get in a new machine. */
+  reset(): void {
+    this.byOffset.clear();
+    for (const arena of [this.direct, this.indirect]) {
+      arena.free.length = 0;
+      arena.next = arena.start;
+    }
   }
 
   release(site: Site): void {

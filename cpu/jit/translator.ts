@@ -30,7 +30,9 @@ import {
 import { JumpTargets } from './jump-targets.ts';
 import { RegionEmitter } from './region-emitter.ts';
 import type { LiftedBlock } from './region-state.ts';
-import type { ExitSites, Site } from './sites.ts';
+import { OF_JUMP, OF_LINK, OF_SITE, type Relocations, relocate } from './relocation.ts';
+import { type ExitSites, patienceOf, type Site, slotsOf } from './sites.ts';
+import { SITE_NUMBERS, type StoredRegion } from './stored-regions.ts';
 import { structure } from './structure.ts';
 
 /**
@@ -49,11 +51,18 @@ export const GENERATIONS = REACHES.length - 1;
 const CODE_SIZE_64 = 8;
 const COPY_SIZE = 64;
 
-/** What is to be translated. */
-export interface Start {
-  readonly ripLow: number;
+/** Where code is looked at. */
+interface Code {
   readonly ripHigh: number;
   readonly mode: number;
+  /** See CodeSource. */
+  isForeign(low: number): boolean;
+  isEntry(low: number): boolean;
+}
+
+/** What is to be translated. */
+export interface Start extends Code {
+  readonly ripLow: number;
   /** How many times it has been made anew as it left for code that it did not know. */
   readonly generation: number;
   /** More addresses (low halves) at which it shall be entered. */
@@ -62,14 +71,13 @@ export interface Start {
   readonly window: DirectWindow | undefined;
   /** Links of regions before it in the same module. */
   readonly slots: number;
-  /** See CodeSource. */
-  isForeign(low: number): boolean;
-  isEntry(low: number): boolean;
 }
 
 /** What is known of a region's code. */
 export interface RegionCode {
   readonly sites: Site[];
+  /** Of its body: what is the machine's own. */
+  readonly relocations: Relocations;
   /** Locals of the function. */
   readonly locals: number;
   /** Addresses (low halves) at which it can be entered; the first is that which was asked for. */
@@ -148,7 +156,7 @@ export class RegionTranslator {
     if (flow.entry === undefined) return undefined;
     const order = structure(flow.entry);
     const lifted = this.lift(order, source, mode, window !== undefined);
-    const { body, sites, locals } = this.emitter.emit(order, lifted, {
+    const { body, sites, relocations, locals } = this.emitter.emit(order, lifted, {
       space: { directLow: window?.low ?? 0, directLength: window?.length ?? 0 },
       mode,
       grows: generation < GENERATIONS,
@@ -164,6 +172,7 @@ export class RegionTranslator {
       instructions: order.reduce((sum, block) => sum + block.instructions.length, 0),
       code: {
         sites,
+        relocations,
         locals,
         entries: flow.entry.end === END_SWITCH ? armsOf(flow.entry) : [ripLow],
         inside: order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow),
@@ -173,8 +182,60 @@ export class RegionTranslator {
     };
   }
 
+  /**
+   * Makes a region of one that another machine had of the same code. @param slots links of regions before it in the same module
+   * @returns undefined when there is no room for what it needs
+   */
+  restore(stored: StoredRegion, slots: number): Translation | undefined {
+    const sites: Site[] = [];
+    const forget = (): undefined => {
+      for (const site of sites) this.sites.release(site);
+    };
+    for (let i = 0; i < stored.sites.length; i += SITE_NUMBERS) {
+      const kind = stored.sites[i];
+      const site = this.sites.make(
+        kind,
+        patienceOf(kind, this.linkPatience),
+        slots + slotsOf(sites),
+        stored.sites[i + 1],
+        stored.sites[i + 2],
+      );
+      if (site === undefined) return forget();
+      sites.push(site);
+    }
+    const pages = new Map<number, number>();
+    for (let i = 0; i < stored.pages.length; i += 2) pages.set(stored.pages[i], stored.pages[i + 1]);
+    const source = this.source(pages, { ...stored, isForeign: () => false, isEntry: () => false }, REACHES[0]);
+    const ownOf = (kind: number, argument: number): number => {
+      if (kind === OF_SITE) return sites[argument].offset;
+      if (kind === OF_LINK) return sites[argument].slot;
+      if (kind === OF_JUMP) return this.targets.memory(argument) || -1;
+      const offset = source.locate(argument, stored.ripHigh);
+      const length = decode(this.insn, source.bytes, offset, CODE_SIZE_64, 8);
+      return this.blocks.singleStep(this.insn, (argument + length) | 0, stored.ripHigh);
+    };
+    const code = Uint8Array.from(stored.code);
+    if (!relocate(code, stored.relocations, ownOf)) return forget();
+    const { entries, inside, ranges, relocations, locals, instructions, hints } = stored;
+    const pairs: [number, number][] = [];
+    for (let i = 0; i < ranges.length; i += 2) pairs.push([ranges[i], ranges[i + 1]]);
+    return {
+      body: { code, hints },
+      instructions,
+      code: {
+        sites,
+        relocations,
+        locals,
+        entries: Array.from(entries),
+        inside: Array.from(inside),
+        pages,
+        ranges: pairs,
+      },
+    };
+  }
+
   /** Guest code by linear address; notes in `pages` which pages it came from. */
-  private source(pages: Map<number, number>, start: Start, reach: Reach): CodeSource {
+  private source(pages: Map<number, number>, start: Code, reach: Reach): CodeSource {
     const { ripHigh: high, mode } = start;
     const copy = new Uint8Array(COPY_SIZE);
     const warm = Math.max(1, this.blocks.hotThreshold * reach.warm);

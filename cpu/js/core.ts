@@ -1,5 +1,13 @@
 /** The core and the regions as JavaScript, for where WebAssembly code must not be generated (`-accel tcg,jit=js`). */
-import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
+import type {
+  CompiledRegions,
+  Core,
+  CoreFactory,
+  CoreImports,
+  RegionBody,
+  RegionFunction,
+  RestoredRegions,
+} from '../core.ts';
 import { REGION_HELPERS } from '../jit/region-helpers.ts';
 import { setTranslationFlags } from '../v8-flags.ts';
 import { LIBRARY } from './library.ts';
@@ -51,15 +59,22 @@ class JsCore implements Core {
   }
 
   compile(bodies: readonly RegionBody[], slots: number): CompiledRegions {
-    const functions = bodies.map(({ code }) => regionSource(code));
-    const source = `[${functions}]`;
-    const links: (RegionFunction | null)[] = Array(slots).fill(null);
+    return this.restore(bodies, slots, []);
+  }
+
+  restore(bodies: readonly RegionBody[], slots: number, links: readonly number[]): RestoredRegions {
+    const source = `[${bodies.map(({ code }) => regionSource(code))}]`;
+    const table: (RegionFunction | null)[] = Array(slots).fill(null);
+    const functions = this.evaluate(source, table);
+    for (let i = 0; i < links.length; i += 2) table[links[i]] = functions[links[i + 1]];
     return {
-      functions: this.evaluate(source, links),
+      functions,
       size: source.length,
       link: (slot, region) => {
-        links[slot] = region;
+        table[slot] = region;
       },
+      isMachineCode: false,
+      machineCode: () => undefined,
     };
   }
 

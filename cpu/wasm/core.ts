@@ -1,9 +1,19 @@
 /** The core and the regions as WebAssembly: one module owns the function table, regions come in modules of their own. */
-import type { CompiledRegions, Core, CoreFactory, CoreImports, RegionBody, RegionFunction } from '../core.ts';
+import type {
+  CompiledRegions,
+  Core,
+  CoreFactory,
+  CoreImports,
+  MachineCode,
+  RegionBody,
+  RegionFunction,
+  RestoredRegions,
+} from '../core.ts';
 import { REGION_HELPERS } from '../jit/region-helpers.ts';
 import { setTranslationFlags } from '../v8-flags.ts';
 import { CORE_TYPES, TYPE_REGION } from './core-types.ts';
 import { assembleModule } from './encoder.ts';
+import { machineCodeOf, moduleOf } from './machine-code.ts';
 
 const PAGE_SIZE = 65536;
 
@@ -33,23 +43,50 @@ class WasmCore implements Core {
   }
 
   compile(bodies: readonly RegionBody[], slots: number): CompiledRegions {
+    const bytes = this.assemble(bodies, slots, []);
+    return this.instantiate(new WebAssembly.Module(bytes), bodies.length, bytes.length);
+  }
+
+  restore(
+    bodies: readonly RegionBody[],
+    slots: number,
+    links: readonly number[],
+    machineCode: MachineCode | undefined,
+  ): RestoredRegions {
+    const bytes = this.assemble(bodies, slots, links);
+    const known = moduleOf(machineCode, bytes);
+    const module = known ?? new WebAssembly.Module(bytes);
+    const compiled = this.instantiate(module, bodies.length, bytes.length);
+    return {
+      ...compiled,
+      isMachineCode: known !== undefined,
+      machineCode: () => machineCodeOf(module, compiled.functions, bytes),
+    };
+  }
+
+  /** Bytes of a module of regions. */
+  private assemble(bodies: readonly RegionBody[], slots: number, links: readonly number[]): Uint8Array {
     if (!this.heedsHints) {
       this.heedsHints = true;
       // V8 heeds branch hints only when told to.
       setTranslationFlags('--experimental-wasm-branch-hinting');
     }
-    const bytes = assembleModule({
+    return assembleModule({
       types: CORE_TYPES,
       functionImports: [...REGION_HELPERS],
       memory: { initial: 256, maximum: 65536 },
       ownTable: slots,
+      links: links.map((value, i) => (i % 2 === 0 ? value : value + REGION_HELPERS.length)),
       functions: bodies.map(({ code, hints }, i) => ({ type: TYPE_REGION, body: code, hints, exportAs: `f${i}` })),
     });
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: this.imports });
+  }
+
+  private instantiate(module: WebAssembly.Module, count: number, size: number): CompiledRegions {
+    const { exports } = new WebAssembly.Instance(module, { e: this.imports });
     const table = exports.table as WebAssembly.Table;
     return {
-      functions: bodies.map((_, i) => exports[`f${i}`] as RegionFunction),
-      size: bytes.length,
+      functions: Array.from({ length: count }, (_, i) => exports[`f${i}`] as RegionFunction),
+      size,
       link: (slot, region) => table.set(slot, region),
     };
   }

@@ -48,6 +48,15 @@ export const VOID = 0x40;
 /** Limits of a shared memory (threads proposal §5.3.8). */
 const LIMITS_SHARED = 3;
 
+/** Bytes of a constant of i32ConstToFill. */
+const FILLED_SIZE = 4;
+
+/** Writes such a constant: signed LEB128 in all of the bytes that it has. @param value from 0 to 2^27 */
+export function fillIn(bytes: Uint8Array, at: number, value: number): void {
+  for (let i = 0; i < FILLED_SIZE - 1; i++) bytes[at + i] = ((value >>> (7 * i)) & 0x7f) | 0x80;
+  bytes[at + FILLED_SIZE - 1] = value >>> (7 * (FILLED_SIZE - 1));
+}
+
 export class Encoder {
   bytes = new Uint8Array(65536);
   length = 0;
@@ -122,6 +131,15 @@ export class Encoder {
   i32Const(value: number): void {
     this.byte(I32_CONST);
     this.s32(value);
+  }
+
+  /** An i32.const that takes as much room whatever its value is (from 0 to 2^27), to be filled in anew. @returns where that is */
+  i32ConstToFill(value: number): number {
+    this.byte(I32_CONST);
+    const at = this.length;
+    for (let i = 0; i < FILLED_SIZE; i++) this.byte(0);
+    fillIn(this.bytes, at, value);
+    return at;
   }
 
   i64Const(low: number, high: number): void {
@@ -227,14 +245,15 @@ export interface ModuleParts {
   memory: { initial: number; maximum: number };
   /** Size of the module's table of functions. */
   ownTable?: number;
-  /** Functions (by index) that the module's own table starts with. */
+  /** What the module's own table starts with: the functions (by index) from 0 on, or index and function for each. */
   elements?: number[];
+  links?: readonly number[];
   /** Number of i32 variables, zero at first. */
   globals?: number;
   /** What the memory starts with. */
   data?: { offset: number; bytes: Uint8Array }[];
   /** Functions: type index and body (locals declaration and code, without the size). */
-  functions: { type: number; body: Uint8Array; exportAs?: string; hints?: readonly number[] }[];
+  functions: { type: number; body: Uint8Array; exportAs?: string; hints?: ArrayLike<number> }[];
 }
 
 /** Assembles a module. @returns the module's bytes (a fresh array). */
@@ -317,6 +336,17 @@ export function assembleModule(parts: ModuleParts): Uint8Array {
     section.byte(END);
     section.u32(parts.elements.length);
     for (const index of parts.elements) section.u32(index);
+    finish(9);
+  } else if (parts.links !== undefined && parts.links.length > 0) {
+    const { links } = parts;
+    section.u32(links.length / 2);
+    for (let i = 0; i < links.length; i += 2) {
+      section.u32(0);
+      section.i32Const(links[i]);
+      section.byte(END);
+      section.u32(1);
+      section.u32(links[i + 1]);
+    }
     finish(9);
   }
 

@@ -52,9 +52,9 @@ function keeping(bodies: RegionBody[]): CoreFactory {
   return (size, imports) => {
     const core = testCore('wasm')(size, imports);
     const compile = core.compile.bind(core);
-    core.compile = (made, slots) => {
+    core.compile = (made, ...rest) => {
       bodies.push(...made);
-      return compile(made, slots);
+      return compile(made, ...rest);
     };
     return core;
   };
