@@ -3,6 +3,7 @@ import type { CoreFactory } from '../../../cpu/core.ts';
 import { Cpu, type CpuOptions, STOP_HALT, STOP_SHUTDOWN } from '../../../cpu/cpu.ts';
 import { CodeOutsideRam } from '../../../cpu/fault.ts';
 import { setRflags } from '../../../cpu/helpers/flags.ts';
+import { decodeParts, encodeParts } from '../../../cpu/jit/stored-format.ts';
 import {
   RAM_BASE,
   S_CR0,
@@ -50,6 +51,7 @@ export class FuzzMachine {
   readonly ram: Buffer;
   /** Is linear memory mapped 1:1, so that regions reach it through a direct window? */
   private readonly direct: boolean;
+  readonly again: boolean;
   private readonly pristine: Buffer;
   private readonly view: DataView;
   private nextTable = at.TABLE_FRAMES;
@@ -57,8 +59,10 @@ export class FuzzMachine {
   /** Of all values that devices were given, and how often they were asked. */
   private deviceHash = 0;
 
-  constructor(core: CoreFactory, options: Omit<CpuOptions, 'core' | 'ramSize'>, direct: boolean) {
+  /** @param again is it to run programs with what it translated before? */
+  constructor(core: CoreFactory, options: Omit<CpuOptions, 'core' | 'ramSize'>, direct: boolean, again = false) {
     this.direct = direct;
+    this.again = again;
     const read = (address: number, size: number): number => {
       this.mix(address * 8 + size);
       return (size === 4 ? this.deviceHash : this.deviceHash & (size === 2 ? 0xffff : 0xff)) >>> 0;
@@ -165,6 +169,17 @@ export class FuzzMachine {
       this.put64(at.IDT + vector * 16, gate);
     }
     this.put(at.HANDLERS, handlers());
+  }
+
+  /** Programs are translated anew, and kept. */
+  forgetStored(): void {
+    this.cpu.regions!.useStored([]);
+  }
+
+  /** The next run begins with what this one translated. */
+  useStored(): void {
+    const parts = this.cpu.regions!.toStore(0) ?? [];
+    this.cpu.regions!.useStored(decodeParts(encodeParts(parts, 0), 0)!);
   }
 
   /**
