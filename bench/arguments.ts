@@ -9,7 +9,7 @@ export const PART_NAMES = ['kernels', 'boot', 'serving', 'cpu', 'memory', 'densi
 export type PartName = (typeof PART_NAMES)[number];
 
 /** Those that matter most. */
-const TWO: readonly VmmName[] = ['tsvmm', 'qemu'];
+const MAIN: readonly VmmName[] = ['tsvmm', 'later', 'qemu'];
 
 export interface BenchOptions {
   readonly parts: readonly PartName[];
@@ -31,8 +31,9 @@ export interface BenchOptions {
 export const USAGE = `npm run bench -- [options]        (npm run bench:quick -- [options]: fewer and shorter runs)
 
   --only PART,PART…      of ${PART_NAMES.join(', ')} (default: all)
-  --vmm NAME,NAME…       of ${VMM_NAMES.join(', ')}: js, off are tsvmm with -accel tcg,jit=…
-                         (default: ${TWO.join(',')}; for kernels, unless quick, all)
+  --vmm NAME,NAME…       of ${VMM_NAMES.join(', ')}: js, off are tsvmm with -accel tcg,jit=…; later is
+                         tsvmm that finds what it translated in earlier runs (boot and cpu only), the others do not
+                         (default: ${MAIN.join(',')}; for kernels, unless quick, all)
   --kernels NAME,NAME…   only these of bench/guests/main.c
   --image NAME=KERNEL[,kind=http|redis|cpu][,append=TEXT][,initrd=FILE][,memory=64M][,port=N]
                     [,file64k=PATH][,file1m=PATH][,expect=TEXT]
@@ -64,8 +65,8 @@ export function parseBenchArguments(argv: readonly string[], folder: string): Be
   if (!Number.isInteger(pairs) || pairs < 1) throw new UserError(`--pairs ${values.pairs}: a number from 1 is wanted`);
   return {
     parts: words('--only', values.only, PART_NAMES) ?? PART_NAMES,
-    vmms: vmms ?? (quick ? TWO : VMM_NAMES),
-    guestVmms: vmms ?? TWO,
+    vmms: vmms ?? (quick ? MAIN : VMM_NAMES),
+    guestVmms: vmms ?? MAIN,
     pairs,
     quick,
     images: values.image ? values.image.map((text) => parseImage(text, folder)) : [DEMO],

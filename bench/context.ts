@@ -20,18 +20,25 @@ export function progress(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** Runs something once for each monitor in turn, as often as pairs are wanted. */
+/** Runs of `later` that are not measured: the first translates, the second has machine code made, for those after it. */
+const RUNS_BEFORE = 3;
+
+/** Runs something once for each monitor in turn, as often as pairs are wanted. @param before whether it is a run before */
 export async function takeTurns(
   context: Context,
   vmms: readonly VmmName[],
   what: string,
-  run: (vmm: VmmName) => Promise<void>,
+  run: (vmm: VmmName, before: boolean) => Promise<void>,
 ): Promise<void> {
   const { pairs } = context.options;
+  for (let i = 1; vmms.includes('later') && i <= RUNS_BEFORE; i++) {
+    progress(`${what}: later, ${i} of ${RUNS_BEFORE} before`);
+    await run('later', true);
+  }
   for (let pair = 1; pair <= pairs; pair++) {
     for (const vmm of vmms) {
       progress(`${what}: ${vmm}, ${pair} of ${pairs}`);
-      await run(vmm);
+      await run(vmm, false);
     }
   }
 }

@@ -1,14 +1,18 @@
 /** The monitors that are compared: how each is started, and whether it is there. */
 
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
-export const VMM_NAMES = ['tsvmm', 'qemu', 'js', 'off', 'v86'] as const;
+export const VMM_NAMES = ['tsvmm', 'later', 'qemu', 'js', 'off', 'v86'] as const;
 export type VmmName = (typeof VMM_NAMES)[number];
 
 /** As tables and charts name them. */
 export const VMM_TITLES: Record<VmmName, string> = {
   tsvmm: 'tsvmm',
+  later: 'tsvmm, later runs',
   qemu: 'QEMU TCG',
   js: 'tsvmm jit=js',
   off: 'tsvmm jit=off',
@@ -18,8 +22,23 @@ export const VMM_TITLES: Record<VmmName, string> = {
 /** Whom the others are compared with. */
 export const BASE: VmmName = 'qemu';
 
-/** Options of tsvmm for each of its ways to run code. */
-const ACCELERATORS: Partial<Record<VmmName, string>> = { tsvmm: 'tcg', js: 'tcg,jit=js', off: 'tcg,jit=off' };
+/** Where `later` finds what its earlier runs translated: nothing else is there at first. */
+let store: string | undefined;
+
+function storeDirectory(): string {
+  if (store === undefined) {
+    const made = mkdtempSync(join(tmpdir(), 'tsvmm-bench-'));
+    store = made;
+    process.on('exit', () => rmSync(made, { recursive: true }));
+  }
+  return store;
+}
+
+/** Options of tsvmm for each of its ways to run code; `later` alone knows what it translated before. */
+function accelerator(vmm: VmmName): string {
+  if (vmm === 'later') return `tcg,tb-store=${storeDirectory()}`;
+  return `tcg,tb-store=off${vmm === 'tsvmm' ? '' : `,jit=${vmm}`}`;
+}
 
 const TSVMM = 'bin/tsvmm';
 const V86_RUNNER = 'bench/v86-runner.mjs';
@@ -41,7 +60,7 @@ export function commandLine(vmm: VmmName, guest: GuestSpec, qemu: string): strin
   if (vmm === 'v86') {
     return [process.execPath, V86_RUNNER, guest.kernel, guest.memory, guest.append];
   }
-  const words = vmm === 'qemu' ? [qemu, '-accel', 'tcg'] : [TSVMM, '-accel', ACCELERATORS[vmm]!];
+  const words = vmm === 'qemu' ? [qemu, '-accel', 'tcg'] : [TSVMM, '-accel', accelerator(vmm)];
   words.push('-m', guest.memory, '-display', 'none', '-vga', 'none', '-serial', 'stdio', '-monitor', 'none');
   words.push('-no-reboot', '-kernel', guest.kernel, '-append', guest.append);
   if (guest.initrd !== undefined) {
@@ -74,6 +93,6 @@ export function versionOf(vmm: VmmName, qemu: string): string | undefined {
         return undefined;
       }
     default:
-      return firstLineOf(TSVMM, '-accel', ACCELERATORS[vmm]!, '-version');
+      return firstLineOf(TSVMM, '-accel', accelerator(vmm), '-version');
   }
 }
