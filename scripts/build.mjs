@@ -6,7 +6,8 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -40,6 +41,14 @@ const { buildCoreModule, buildCoreSource, embeddedColumns } = await import(gener
 rmSync(generator);
 mkdirSync(`${root}dist`, { recursive: true });
 writeFileSync(`${root}dist/core.wasm`, buildCoreModule(`${root}cpu`));
+
+/** Of all sources beneath a directory: an int32. */
+function hashOfDirectory(directory) {
+  const hash = createHash('sha256');
+  for (const name of readdirSync(directory, { recursive: true }).sort())
+    if (name.endsWith('.ts')) hash.update(name).update(readFileSync(`${directory}/${name}`));
+  return hash.digest().readInt32LE();
+}
 
 /** A part of the program that only those load who ask for it: dist/<name>.cjs, which brings along what it needs. */
 async function buildPart(name, contents) {
@@ -80,6 +89,7 @@ await build({
     'import.meta.url': 'undefined',
     WASM_CORE_FILE: '"core.wasm"',
     JS_CORE_FILE: '"core.cjs"',
+    TRANSLATOR_HASH: String(hashOfDirectory(`${root}cpu`)),
     WATCHERS_FILE: '"watchers.cjs"',
     OPCODE_COLUMNS: JSON.stringify(JSON.stringify(embeddedColumns())),
   },

@@ -59,10 +59,11 @@ export function fileKeeper(): ReadFile {
 }
 
 /**
+ * @returns the kernel's file too
  * @throws UserError when a file cannot be read
  * @throws BootError when the kernel cannot be booted
  */
-export function boot(options: BootOptions, readFile: ReadFile): BootState {
+export function boot(options: BootOptions, readFile: ReadFile): BootState & { kernel: Uint8Array } {
   const read = (kind: string, path: string): Uint8Array => {
     try {
       return readFile(path);
@@ -78,7 +79,7 @@ export function boot(options: BootOptions, readFile: ReadFile): BootState {
     }
     const { ramSize, cpus, vga } = options;
     const acpi = buildAcpi({ ramSize, cpus, vga, pci: options.machine === 'pc' });
-    return { ...state, writes: [...buildBda(vga), ...acpi, ...state.writes] };
+    return { ...state, kernel, writes: [...buildBda(vga), ...acpi, ...state.writes] };
   } catch (error) {
     throw error instanceof BootError ? new BootError(`cannot boot '${options.kernel}': ${error.message}`) : error;
   }

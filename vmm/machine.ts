@@ -34,11 +34,13 @@ import { QmpMonitor } from './monitor/qmp.ts';
 import type { MachineEvent, MonitorTarget } from './monitor/target.ts';
 import { openBackends } from './network.ts';
 import type { MachineConfig } from './options/config.ts';
+import { RegionStore } from './region-store.ts';
 import { confine } from './sandbox.ts';
 import { mark, markFirst, startupLines } from './startup.ts';
 import { loadWatcher } from './watch/load.ts';
 import type { MachineWatcher } from './watch/watch.ts';
 
+const MILLION = 1e6;
 /** A slice lasts about so long, ns. */
 const SLICE = 2e6;
 const BUDGET_FIRST = 100_000;
@@ -97,6 +99,8 @@ export class Machine implements MonitorTarget {
   private readonly log: Log;
   private readonly watcher: MachineWatcher | undefined;
   private readonly readFile = fileKeeper();
+  /** Where translations are kept; undefined: nowhere. */
+  private store: RegionStore | undefined;
   private readonly observers = new Set<(event: MachineEvent) => void>();
   private exitStatus: number | undefined;
   /** The machine ends by a triple fault. */
@@ -238,6 +242,36 @@ export class Machine implements MonitorTarget {
     writeBootImage(memory.bytes, state.writes, powerOn);
     cpu.reset();
     enterKernel(cpu, state);
+    if (powerOn) this.openStore(state.kernel);
+  }
+
+  /** Has the translator know what it made of the kernel earlier, and keep what it makes now. */
+  private openStore(kernel: Uint8Array): void {
+    const { store, jit } = this.config.accelerator;
+    const { regions } = this.cpu;
+    // Whoever watches the translator is to see all of its work.
+    if (regions === undefined || store === 'off' || this.watcher !== undefined) {
+      return;
+    }
+    this.store = RegionStore.open(store, kernel, jit);
+    if (this.store !== undefined) {
+      regions.useStored(this.store.parts);
+    }
+  }
+
+  private closeStore(): void {
+    const { store, cpu } = this;
+    if (store === undefined) {
+      return;
+    }
+    try {
+      const parts = cpu.regions?.toStore(Math.ceil(cpu.instructions / MILLION));
+      if (parts !== undefined) {
+        store.write(parts);
+      }
+    } finally {
+      store.close();
+    }
   }
 
   /**
@@ -494,9 +528,9 @@ export class Machine implements MonitorTarget {
       `blocks decoded: ${cpu.blocks.decoded}, dropped: ${cpu.blocks.dropped}`,
     ];
     if (cpu.regions !== undefined) {
-      const { regions, batches, instructions, bytes, milliseconds, killed } = cpu.regions.counters;
+      const { regions, restored, batches, instructions, bytes, milliseconds, killed } = cpu.regions.counters;
       lines.push(
-        `regions translated: ${regions} in ${batches} modules (${instructions} guest instructions, ${bytes} bytes, ${milliseconds.toFixed(0)} ms), dropped: ${killed}`,
+        `regions translated: ${regions - restored} in ${batches} modules (${instructions} guest instructions, ${bytes} bytes, ${milliseconds.toFixed(0)} ms), of earlier runs: ${restored}, dropped: ${killed}`,
       );
     }
     for (const [id, { statistics }] of this.backends) {
@@ -522,6 +556,8 @@ export class Machine implements MonitorTarget {
     for (const backend of this.backends.values()) {
       backend.close();
     }
+    // Last: whoever waits for the guest has all of it by now.
+    this.closeStore();
   }
 }
 

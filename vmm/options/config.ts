@@ -111,6 +111,8 @@ export interface AcceleratorConfig {
   readonly hot: number | undefined;
   /** Bytes of translated code that are kept; undefined: what pays. */
   readonly codeCache: number | undefined;
+  /** Directory that translations are kept in for later runs; undefined: the user's own for such things. */
+  readonly store: string | 'off' | undefined;
 }
 
 export interface MachineConfig {

@@ -38,7 +38,7 @@ export class Draft {
   /** Undefined: not said. */
   vga: boolean | undefined;
   rtcBase = 'utc';
-  accelerator: AcceleratorConfig = { jit: 'wasm', hot: undefined, codeCache: undefined };
+  accelerator: AcceleratorConfig = { jit: 'wasm', hot: undefined, codeCache: undefined, store: undefined };
   icountShift: number | undefined;
   noReboot = false;
   noShutdown = false;

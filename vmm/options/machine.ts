@@ -77,7 +77,7 @@ function checkAccelerator(sub: Suboptions, name: string): void {
   }
 }
 
-/** `-accel [accel=]tcg[,jit=wasm|js|off][,hot=N][,tb-size=megs]` */
+/** `-accel [accel=]tcg[,jit=wasm|js|off][,hot=N][,tb-size=megs][,tb-store=directory|off]` */
 export function setAccelerator(draft: Draft, text: string): void {
   const sub: Suboptions = new Suboptions('-accel', text, 'accel');
   checkAccelerator(sub, sub.take('accel') ?? '');
@@ -93,7 +93,11 @@ export function setAccelerator(draft: Draft, text: string): void {
     // 0 asks for what is usual.
     codeCache = bytes === 0 ? undefined : bytes;
   }
-  draft.accelerator = { jit, hot, codeCache };
+  const store = sub.take('tb-store') ?? draft.accelerator.store;
+  if (store === '') {
+    sub.fail("Parameter 'tb-store' expects a directory, or off");
+  }
+  draft.accelerator = { jit, hot, codeCache, store };
   // QEMU's tuning of its own accelerators.
   sub.ignore('thread', 'one-insn-per-tb', 'split-wx', 'kernel-irqchip', 'kvm-shadow-mem', 'dirty-ring-size');
   sub.finish();

@@ -45,7 +45,7 @@ export const OPTION_TABLE: readonly OptionSection[] = [
       { names: ['smp'], argument: '[cpus=]n', help: 'number of CPUs', apply: setSmp },
       {
         names: ['accel'],
-        argument: 'tcg[,jit=wasm|js|off][,hot=n][,tb-size=megs]',
+        argument: 'tcg[,jit=wasm|js|off][,hot=n][,tb-size=megs][,tb-store=dir|off]',
         help: 'how guest code runs',
         apply: setAccelerator,
       },

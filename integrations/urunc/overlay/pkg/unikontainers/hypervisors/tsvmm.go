@@ -177,6 +177,8 @@ func tsvmmArguments(args types.ExecArgs, ukernel types.Unikernel) []string {
 		"-nodefaults", "-display", "none", "-serial", "stdio",
 		// A guest that resets ends its container, so that a restart policy can act.
 		"-no-reboot",
+		// Nothing of ours in the container's files, nor anything that containers would share.
+		"-accel", "tcg,tb-store=off",
 	}
 	if args.VCPUs > 1 {
 		words = append(words, "-smp", strconv.FormatUint(uint64(args.VCPUs), 10))

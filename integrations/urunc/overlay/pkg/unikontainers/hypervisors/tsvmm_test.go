@@ -81,6 +81,7 @@ func TestTsvmmUnikraftArguments(t *testing.T) {
 	}, guest)
 	assert.Equal(t, []string{
 		"-m", "64M", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
+		"-accel", "tcg,tb-store=off",
 		"-kernel", "/unikernel/app",
 		"-netdev", "tap,id=net0,script=no,downscript=no,ifname=tap0_urunc",
 		"-device", "virtio-net-pci,netdev=net0,mac=02:42:ac:11:00:02",
