@@ -107,7 +107,8 @@ describe('-profile', () => {
     expect(total).toBeGreaterThan(20);
     expect(share).toBeGreaterThan(0.8);
     for (const name of [/^quicksort\b/, /^fib\b/]) {
-      expect(shareOf(file, 'guest: functions', name).share).toBeGreaterThan(0.1);
+      // How much depends on how soon each is translated, and that on what else the machine does.
+      expect(shareOf(file, 'guest: functions', name).share).toBeGreaterThan(0.02);
     }
     const tiers = new Set(
       file.profiles
