@@ -283,7 +283,11 @@ export class RegionCompiler {
     const lives = (region: Region) => this.regions.at(region.ripLow).includes(region);
     for (const { site, source, target, low, high } of links)
       if (lives(source) && lives(regions[target])) this.links.linkedTo(site, regions[target], low, high);
-    this.archive!.restored(part, stored, compiled);
+    this.archive!.restored(
+      part,
+      regions.map(({ origin }) => origin!),
+      compiled,
+    );
     counters.restored += regions.length;
   }
 
