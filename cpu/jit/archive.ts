@@ -2,6 +2,7 @@
  * What a machine has of earlier ones, and leaves to later ones: regions in *parts*, each a module. A part stays as it is, as
  * V8's machine code is good for the very same module only; regions that were made since become another part.
  */
+import { checksum } from '../checksum.ts';
 import type { RestoredRegions } from '../core.ts';
 import type { DirectWindow } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
@@ -113,7 +114,7 @@ export class Archive {
 /** The same for regions that are of the same code and are used in the same way. */
 function nameOf({ ripLow, ripHigh, mode, window, ranges, original }: StoredRegion): string {
   const all = [ripLow, ripHigh, mode, window.low, window.length, ...Array.from(ranges)];
-  return `${all} ${original.reduce((hash, byte) => (Math.imul(hash, 31) + byte) | 0, 0)}`;
+  return `${all} ${checksum(original)}`;
 }
 
 function sizeOf(parts: readonly StoredPart[]): number {

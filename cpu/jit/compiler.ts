@@ -318,8 +318,10 @@ export class RegionCompiler {
       if (region !== undefined) regions.push(region);
       else if (!request.anew) this.blocks.postponeCounter(request.ripLow, request.ripHigh, request.mode);
     }
-    if (regions.length > 0) this.instantiate(regions, bodies);
-    if (regions.length > 0) counters.batches++;
+    if (regions.length > 0) {
+      this.instantiate(regions, bodies);
+      counters.batches++;
+    }
     counters.milliseconds += performance.now() - started;
   }
 

@@ -143,7 +143,8 @@ export abstract class RegionExits extends RegionMemory {
 
   /** i32 on the stack: where a site of the region is. */
   protected siteConst(site: Site): void {
-    this.ownConst(OF_SITE, this.sites.indexOf(site), site.offset);
+    // Mostly the one that was made last.
+    this.ownConst(OF_SITE, this.sites.lastIndexOf(site), site.offset);
   }
 
   // --- where exits come together --------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ export abstract class RegionLinks extends RegionExits {
     else out.i64Const(target[0], target[1]);
     out.storeSized(state.S_RIP, 8);
     this.depthOfCallee(successor === undefined);
-    this.ownConst(OF_LINK, this.sites.indexOf(site), site.slot);
+    this.ownConst(OF_LINK, this.sites.lastIndexOf(site), site.slot);
     if (indirect) {
       out.localGet(ENTRY);
       out.byte(op.I32_ADD);
