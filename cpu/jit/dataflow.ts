@@ -10,6 +10,7 @@ import type { IrBuffer } from '../ir/builder.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
 import { type BasicBlock, END_BRANCH, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
+import { keptInState } from './homes.ts';
 import type { LiftedBlock } from './region-state.ts';
 
 /** Registers as bits: general ones from bit 0 on, vector ones from bit 16 on. */
@@ -45,8 +46,9 @@ export class RegionDataflow {
   private readonly ir: IrBuffer;
   private readonly facts = new Map<BasicBlock, BlockFacts>();
   private readonly heads = new Map<BasicBlock, Gather>();
-  /** Registers that the region reads or writes. */
+  /** Registers that the region reads or writes and has locals for, and those that stay in the state (homes.ts). */
   used: RegisterSet = 0;
+  kept: RegisterSet = 0;
 
   constructor(ir: IrBuffer) {
     this.ir = ir;
@@ -66,6 +68,23 @@ export class RegionDataflow {
     this.spreadDirty(order);
     this.gather(order);
     this.spreadLive(order);
+    this.kept = keptInState(this.ir, order, lifted, this);
+    this.keep(this.kept);
+  }
+
+  /** Registers that stay in the state are neither loaded nor written back. */
+  private keep(kept: RegisterSet): void {
+    this.used &= ~kept;
+    for (const facts of this.facts.values()) {
+      facts.live &= ~kept;
+      facts.dirty &= ~kept;
+      facts.gather.registers &= ~kept;
+    }
+  }
+
+  /** What is written back where a block is left. */
+  gathered(block: BasicBlock): RegisterSet {
+    return this.facts.get(block)!.gather.registers;
   }
 
   /** What must be in locals where a block begins. */

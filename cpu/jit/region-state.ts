@@ -1,7 +1,7 @@
 /**
  * The state of the guest in a region: general and vector registers and the lazy flags live in locals, loaded where the
  * region is entered and written back where it is left, so far as need be (dataflow.ts). Registers that the region does not
- * use have no local.
+ * use have no local, nor have those that stay in the state (homes.ts).
  */
 import * as op from '../ir/ops.ts';
 import type { Lifter } from '../lift/lifter.ts';
@@ -24,7 +24,7 @@ export interface LiftedBlock {
 }
 
 export abstract class RegionState extends RegionFlags {
-  /** The local of each register that the region uses. */
+  /** The local of each register that has one. */
   private readonly gprLocal = new Uint32Array(16);
   private readonly xmmLocal = new Uint32Array(16);
   protected readonly dataflow: RegionDataflow;
@@ -76,14 +76,23 @@ export abstract class RegionState extends RegionFlags {
 
   // --- reads and writes ---
 
+  private isKept(register: number): boolean {
+    return ((this.dataflow.kept >>> register) & 1) !== 0;
+  }
+
+  /** All of a general register on the stack. */
+  private getGpr(register: number): void {
+    if (this.isKept(register)) this.out.loadField(state.gprOffset(register), 8);
+    else this.out.localGet(this.gprLocal[register]);
+  }
+
   protected read(n: number): void {
     const { ir, out } = this;
     const imm = ir.imm[n];
     const imm2 = ir.imm2[n];
     switch (ir.op[n]) {
       case op.GPR_READ: {
-        const local = this.gprLocal[(imm - state.S_GPR) >> 3];
-        out.localGet(local);
+        this.getGpr((imm - state.S_GPR) >> 3);
         if (imm & 7) {
           out.i64Const(8, 0);
           out.byte(op.I64_SHR_U);
@@ -97,7 +106,8 @@ export abstract class RegionState extends RegionFlags {
         break;
       }
       case op.XMM_READ:
-        out.localGet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
+        if (this.isKept(((imm - state.S_XMM) >> 4) + VECTOR_BITS)) out.loadField(imm, 16);
+        else out.localGet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
         break;
       case op.FIELD_READ:
         out.loadField(imm + (imm2 >> 8), imm2 & 0xff);
@@ -116,9 +126,13 @@ export abstract class RegionState extends RegionFlags {
   protected writeXmm(n: number): void {
     const { ir, out } = this;
     const slot = ir.imm[n];
+    const register = (slot - state.S_XMM) >> 4;
+    const kept = this.isKept(register + VECTOR_BITS);
+    if (kept) out.i32Const(0);
     this.value(ir.a[n]);
     this.settle((m) => ir.op[m] === op.XMM_READ && ir.imm[m] === slot, n);
-    out.localSet(this.xmmLocal[(slot - state.S_XMM) >> 4]);
+    if (kept) out.storeSized(slot, 16);
+    else out.localSet(this.xmmLocal[register]);
   }
 
   protected writeField(n: number): void {
@@ -131,7 +145,8 @@ export abstract class RegionState extends RegionFlags {
 
   protected writeGpr(n: number, register: number, high: number, bytes: number): void {
     const { ir, out } = this;
-    const local = this.gprLocal[register];
+    const kept = this.isKept(register);
+    if (kept) out.i32Const(0);
     if (bytes === 8) this.value(ir.a[n]);
     else if (bytes === 4) {
       this.value(ir.a[n]);
@@ -144,13 +159,14 @@ export abstract class RegionState extends RegionFlags {
         out.i64Const(8, 0);
         out.byte(op.I64_SHL);
       }
-      out.localGet(local);
+      this.getGpr(register);
       const mask = bytes === 1 ? 0xff << shift : 0xffff;
       out.i64Const(~mask, -1);
       out.byte(op.I64_AND);
       out.byte(op.I64_OR);
     }
     this.settle((m) => ir.op[m] === op.GPR_READ && (ir.imm[m] - state.S_GPR) >> 3 === register, n);
-    out.localSet(local);
+    if (kept) out.storeSized(state.gprOffset(register), 8);
+    else out.localSet(this.gprLocal[register]);
   }
 }

@@ -37,12 +37,13 @@ import { structure } from './structure.ts';
 
 /**
  * How far regions reach when they are first made, and when they are made anew because much time is spent in them:
- * translating is dear, so most code stays in small regions.
+ * translating is dear, so most code stays in small regions. What is larger than these runs slower, as V8 then finds few
+ * registers of the host for its locals: an interpreter of Lua by a tenth at twice the size.
  */
 const REACHES: readonly Reach[] = [
   { instructions: 300, depth: 2, closed: true, warm: 1 / 4 },
   { instructions: 1000, depth: 3, closed: true, warm: 1 / 16 },
-  { instructions: 2000, depth: 4, closed: false, warm: 1 / 16 },
+  { instructions: 1000, depth: 4, closed: false, warm: 1 / 16 },
 ];
 /** More instructions than any region has: the last block may go beyond what was asked for. */
 export const MOST_INSTRUCTIONS = Math.max(...REACHES.map(({ instructions }) => instructions)) + MOST_IN_BLOCK;

@@ -55,11 +55,11 @@ export function wasmText(body: Uint8Array): Listing {
   return list(reader, 0, reader.lines.length);
 }
 
-/** Lists what a body does between setting a local to the number `after` and setting one to `before`. */
+/** Lists what a body does between setting something to the number `after` and something to `before`. */
 export function wasmTextBetween(body: Uint8Array, after: number, before: number): Listing {
   const reader = new BodyReader(body);
   const setter = (value: number): number => {
-    const found = reader.lines.findIndex(({ text }) => text.endsWith(`» = ${number(value)}`));
+    const found = reader.lines.findIndex(({ text }) => text.endsWith(` = ${number(value)}`));
     if (found < 0) throw new Error(`nothing is set to ${number(value)} in\n${wasmText(body).text.join('\n')}`);
     return found;
   };
