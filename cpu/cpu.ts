@@ -464,11 +464,12 @@ export class Cpu {
     const low = i32[S_RIP >> 2];
     const high = i32[(S_RIP + 4) >> 2];
     const mode = i32[S_MODE >> 2];
-    this.regions!.restore(low);
-    const delay = this.pace?.delay(performance.now(), this.instructions) ?? 0;
+    const regions = this.regions!;
+    regions.restore(low);
+    const delay = this.pace?.delay(performance.now(), this.instructions, regions.isForeknown) ?? 0;
     if (delay > 0 && this.blocks.executions(low, high, mode) < PICKY_THRESHOLD)
       this.blocks.restartCounter(low, high, mode, delay);
-    else if (this.regions!.request(low, high, mode)) this.regions!.compile();
+    else if (regions.request(low, high, mode)) regions.compile();
   }
 
   // --- state that TypeScript shares with code that is compiled ahead of time ------------------------------------------

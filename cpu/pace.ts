@@ -1,7 +1,8 @@
 /**
  * When code is worth a translation. While a guest boots, most code runs for a while and never again, and the translator
  * itself is still cold. And the timer ticks of a guest that is idle make code hot as well, in half a minute: translating
- * it takes longer than the interpreter needs for hours of them.
+ * it takes longer than the interpreter needs for hours of them. And what an earlier run of the same guest did not find worth
+ * it hardly is so now.
  */
 
 /** By so much hotter blocks must be then. */
@@ -32,16 +33,17 @@ export class Pace {
    * Must blocks be hotter than usual? Asked when one became hot, and only then.
    * @param now ms
    * @param instructions executed so far; may lag behind by a slice
+   * @param isForeknown does the guest do what it did in earlier runs?
    * @returns executions after which the block is to be looked at again if it is not; 0: it is hot enough
    */
-  delay(now: number, instructions: number): number {
+  delay(now: number, instructions: number, isForeknown: boolean): number {
     const elapsed = now - this.time;
     if (elapsed >= WINDOW) {
       this.busy = instructions - this.instructions >= elapsed * IDLE;
       this.time = now;
       this.instructions = instructions;
     }
-    if (now < this.warmUntil) return STEP_WARM_UP;
+    if (now < this.warmUntil || isForeknown) return STEP_WARM_UP;
     return this.busy ? 0 : STEP_IDLE;
   }
 }

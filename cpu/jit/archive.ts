@@ -10,10 +10,9 @@ import type { Region } from './compiler.ts';
 import type { Site } from './sites.ts';
 import { holdsCodeOf, LINK_NUMBERS, type StoredPart, type StoredRegion, storeRegion } from './stored-regions.ts';
 
-/** New regions are worth a part when they are so large a share of those there were. */
-const WORTH_A_PART = 1 / 32;
-/** When there are more parts, those in use become one. */
-const MOST_PARTS = 6;
+/** When there are more parts, all but the first become one; that too when these have so large a share of its regions. */
+const MOST_PARTS = 4;
+const MOST_APART = 1 / 2;
 /** Bytes of code that are left to later machines. */
 const MOST_BYTES = 16 << 20;
 /** Machine code is taken anew when so many times as much has run as when it was taken. */
@@ -85,20 +84,30 @@ export class Archive {
   toStore(living: readonly Region[], mmu: Mmu, ran: number): StoredPart[] | undefined {
     const known = new Set([...this.unused].map(nameOf));
     const fresh = living.flatMap((region) => storeRegion(region, mmu) ?? []).filter((r) => !known.has(nameOf(r)));
-    const count = this.parts.reduce((sum, { regions }) => sum + regions.length, 0);
-    const grows = fresh.length > count * WORTH_A_PART;
-    let changed = grows;
+    const inUse = new Map(living.flatMap((region) => (region.origin === undefined ? [] : [[region.origin, region]])));
+    let changed = fresh.length > 0;
     const parts = this.parts.map((part) => {
+      const regions = part.regions.map((region) => {
+        const { generation } = inUse.get(region) ?? region;
+        if (generation === region.generation) return region;
+        // It was found that it had better stay as it is, which need not be found again.
+        changed = true;
+        return { ...region, generation };
+      });
       const taken = this.machineCode(part, ran);
-      if (taken === undefined) return part;
-      changed = true;
-      return { regions: part.regions, machineCode: { ...taken, ran } };
+      if (taken !== undefined) changed = true;
+      return { regions, machineCode: taken === undefined ? part.machineCode : { ...taken, ran } };
     });
     if (!changed) return undefined;
-    const all = grows ? [...parts, { regions: fresh, machineCode: undefined }] : parts;
-    if (all.length <= MOST_PARTS && sizeOf(all) <= MOST_BYTES) return all;
-    const regions = [...living.flatMap(({ origin }) => origin ?? []), ...fresh];
-    const one = [{ regions, machineCode: undefined }];
+    if (fresh.length > 0) parts.push({ regions: fresh, machineCode: undefined });
+    if (parts.length <= MOST_PARTS && sizeOf(parts) <= MOST_BYTES) return parts;
+    // Regions that are not in use go.
+    const left = this.parts.map(({ regions }, i) => parts[i].regions.filter((_, j) => inUse.has(regions[j])));
+    const [first = [], ...others] = left;
+    const late = [...others.flat(), ...fresh];
+    const split = [parts[0], { regions: late, machineCode: undefined }];
+    if (late.length <= first.length * MOST_APART && sizeOf(split) <= MOST_BYTES) return split;
+    const one = [{ regions: [...first, ...late], machineCode: undefined }];
     return sizeOf(one) <= MOST_BYTES ? one : undefined;
   }
 

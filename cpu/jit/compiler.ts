@@ -61,6 +61,8 @@ const URGENT_EXECUTIONS = 1000;
 const MOST_REWRITTEN = 10_000;
 /** Bytes of regions' code that may be alive at once; when they are more, all are dropped. */
 const CACHE_SIZE = 32 << 20;
+/** So small a share of those that were restored are hardly any. */
+const HARDLY_ANY = 1 / 32;
 /** A direct window that is smaller is not worth it. */
 const LEAST_WINDOW = 1 << 20;
 /** Of a region until it is compiled. */
@@ -289,6 +291,12 @@ export class RegionCompiler {
       compiled,
     );
     counters.restored += regions.length;
+  }
+
+  /** Does the guest do what it did on earlier machines, so that hardly anything is made here? */
+  get isForeknown(): boolean {
+    const { regions, restored } = this.counters;
+    return regions - restored < restored * HARDLY_ANY;
   }
 
   /** What later machines may need. @param ran instructions so far, in millions @returns undefined: nothing else than there was */
