@@ -479,6 +479,7 @@ export class RegionCompiler {
       for (const entry of region.entries)
         if (this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, region.index)) this.place(region);
     }
+    this.regions.protect();
     counters.regions += regions.length;
     counters.bytes += size;
   }

@@ -1,6 +1,6 @@
 /** Which regions live: by the addresses at which they are entered, the blocks in them, and the pages of their code. */
 import type { Mmu } from '../mmu/mmu.ts';
-import { PAGE_SIZE, S_HAS_REGIONS, S_PAGE_FLAGS } from '../state.ts';
+import { S_HAS_REGIONS, S_PAGE_FLAGS } from '../state.ts';
 import type { Region } from './compiler.ts';
 
 /** Page flag: code of this page is part of a region (bit 0: of a decoded block). */
@@ -27,6 +27,7 @@ export class RegionMap {
     return this.byEntry.get(low) ?? NONE;
   }
 
+  /** Adds a region, which may be entered when its pages are protected too. */
   add(region: Region): void {
     this.mmu.i32[S_HAS_REGIONS >> 2] = 1;
     for (const entry of region.entries) {
@@ -40,10 +41,14 @@ export class RegionMap {
         set = new Set();
         this.byPage.set(page, set);
         this.mmu.u8[S_PAGE_FLAGS + page] |= PAGE_HAS_REGION;
-        this.mmu.protectPage(page * PAGE_SIZE);
       }
       set.add(region);
     }
+  }
+
+  /** Has the guest not write unnoticed to the code of regions that were added. */
+  protect(): void {
+    this.mmu.protectPages();
   }
 
   /** A page's flag stays until somebody writes to it. */

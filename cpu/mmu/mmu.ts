@@ -147,6 +147,20 @@ export class Mmu {
     }
   }
 
+  /** The same for all pages that have flags, when many were given some. */
+  protectPages(): void {
+    const { i32, u8 } = this;
+    for (let entry = S_TLB_SUPERVISOR; entry < S_TLB_USER + TLB_ENTRIES * TLB_STRIDE; entry += TLB_STRIDE) {
+      const low = i32[(entry + TLB_WRITE) >> 2];
+      if (low === -1) continue;
+      const page = ((low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0) / PAGE_SIZE;
+      if (u8[S_PAGE_FLAGS + page] !== 0) {
+        i32[(entry + TLB_WRITE) >> 2] = -1;
+        i32[(entry + TLB_WRITE + 4) >> 2] = -1;
+      }
+    }
+  }
+
   /** Are data breakpoints on? */
   get watching(): boolean {
     return (this.i32[S_MODE >> 2] & MODE_WATCHED) !== 0;
