@@ -20,6 +20,7 @@ import {
   BLOCK_PAGE_KEYS,
   PAGE_SIZE,
   RAM_BASE,
+  S_BLOCK_PARTS,
   S_BLOCKS_BY_ADDRESS,
   S_BLOCKS_BY_PAGE,
   S_BLOCKS_DECODED,
@@ -181,6 +182,7 @@ export class BlockCache {
       for (let link = i32[(S_BLOCKS_BY_PAGE >> 2) + key]; link !== 0; link = i32[this.nextLink(link) >> 2])
         u8[S_PAGE_FLAGS + this.pageOf(link)] &= ~PAGE_HAS_BLOCK;
     i32.fill(0, S_BLOCKS_BY_PAGE >> 2, (S_BLOCKS_BY_PAGE >> 2) + BLOCK_PAGE_KEYS);
+    i32.fill(0, S_BLOCK_PARTS >> 2, (S_BLOCK_PARTS >> 2) + BLOCK_PAGE_KEYS);
     i32.fill(0, S_BLOCKS_BY_ADDRESS >> 2, (S_BLOCKS_BY_ADDRESS >> 2) + BLOCK_ADDRESS_KEYS);
     i32[S_OPS_NEXT >> 2] = S_OPS;
     i32[S_OPS_LIMIT >> 2] = S_OPS_END;
@@ -358,6 +360,7 @@ export class BlockCache {
     const { i32, u8, mmu } = this;
     i32[this.nextLink(link) >> 2] = i32[pageKey(page) >> 2];
     i32[pageKey(page) >> 2] = link;
+    i32[partsKey(page) >> 2] |= parts(this.beginOf(link), this.endOf(link));
     if (u8[S_PAGE_FLAGS + page] & PAGE_HAS_BLOCK) return;
     u8[S_PAGE_FLAGS + page] |= PAGE_HAS_BLOCK;
     mmu.protectPage(page * PAGE_SIZE);
@@ -372,6 +375,19 @@ export class BlockCache {
   private pageOf(link: number): number {
     const address = link & SECOND_PAGE ? link - SECOND_PAGE + r.BLOCK_ADDRESS2 : link + r.BLOCK_ADDRESS;
     return this.i32[address >> 2] >>> 12;
+  }
+
+  /** Where in that page the block's code begins. */
+  private beginOf(link: number): number {
+    return link & SECOND_PAGE ? 0 : this.i32[(link + r.BLOCK_ADDRESS) >> 2] & (PAGE_SIZE - 1);
+  }
+
+  /** And where it ends. */
+  private endOf(link: number): number {
+    const { i32 } = this;
+    const block = link & ~SECOND_PAGE;
+    const end = (i32[(block + r.BLOCK_ADDRESS) >> 2] & (PAGE_SIZE - 1)) + i32[(block + r.BLOCK_BYTES) >> 2];
+    return link & SECOND_PAGE ? end - PAGE_SIZE : Math.min(end, PAGE_SIZE);
   }
 
   /** Forgets a block. Its records may be running: they now lead back to the dispatcher. */
@@ -404,30 +420,32 @@ export class BlockCache {
   /** Bytes of guest RAM changed: drops the blocks made from them. */
   written(address: number, length: number): void {
     for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) {
-      if (!(this.u8[S_PAGE_FLAGS + page] & PAGE_HAS_BLOCK)) continue;
-      let isEmpty = true;
-      for (let link = this.i32[pageKey(page) >> 2]; link !== 0; ) {
-        const block = link & ~SECOND_PAGE;
-        const isWritten = this.pageOf(link) === page && this.reaches(block, address, length);
-        if (this.pageOf(link) === page && !isWritten) isEmpty = false;
-        link = this.i32[this.nextLink(link) >> 2];
-        // Its other link, if both pages are in this list, would lead to the same.
-        if ((link & ~SECOND_PAGE) === block) link = this.i32[this.nextLink(link) >> 2];
-        if (isWritten) {
-          this.dropped++;
-          this.drop(block);
-        }
-      }
-      if (isEmpty) this.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_BLOCK;
+      const start = page * PAGE_SIZE;
+      if (this.u8[S_PAGE_FLAGS + page] & PAGE_HAS_BLOCK)
+        this.writtenInPage(page, Math.max(address - start, 0), Math.min(address + length - start, PAGE_SIZE));
     }
   }
 
-  /** Does a block have code among the bytes? Of one that reaches into a second page this is taken for granted. */
-  private reaches(block: number, address: number, length: number): boolean {
+  private writtenInPage(page: number, begin: number, end: number): void {
     const { i32 } = this;
-    if (i32[(block + r.BLOCK_ADDRESS2) >> 2] !== NOT_RAM) return true;
-    const begin = i32[(block + r.BLOCK_ADDRESS) >> 2] >>> 0;
-    return address < begin + i32[(block + r.BLOCK_BYTES) >> 2] && begin < address + length;
+    const inCode = i32[partsKey(page) >> 2];
+    // Data beside code is no reason to look at all of its blocks.
+    if (inCode !== 0 && !(inCode & parts(begin, end))) return;
+    let isEmpty = true;
+    for (let link = i32[pageKey(page) >> 2]; link !== 0; ) {
+      const isHere = this.pageOf(link) === page;
+      const isWritten = isHere && this.beginOf(link) < end && begin < this.endOf(link);
+      if (isHere && !isWritten) isEmpty = false;
+      const block = link & ~SECOND_PAGE;
+      link = i32[this.nextLink(link) >> 2];
+      if (!isWritten) continue;
+      // Its other link goes with it, which is the next if both pages are in this list.
+      if ((link & ~SECOND_PAGE) === block) link = i32[this.nextLink(link) >> 2];
+      this.dropped++;
+      this.drop(block);
+    }
+    if (i32[pageKey(page) >> 2] === 0) i32[partsKey(page) >> 2] = 0;
+    if (isEmpty) this.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_BLOCK;
   }
 }
 
@@ -439,4 +457,14 @@ function addressKey(ripLow: number): number {
 /** Offset of the first link of the list of a page. */
 function pageKey(page: number): number {
   return S_BLOCKS_BY_PAGE + ((page & (BLOCK_PAGE_KEYS - 1)) << 2);
+}
+
+/** Offset of the parts of its pages in which the blocks of that list have code. */
+function partsKey(page: number): number {
+  return S_BLOCK_PARTS + ((page & (BLOCK_PAGE_KEYS - 1)) << 2);
+}
+
+/** The parts of a page that its bytes from `begin` to before `end` are in, as bits. */
+function parts(begin: number, end: number): number {
+  return (-1 << (begin >>> 7)) & (-1 >>> (31 - ((end - 1) >>> 7)));
 }

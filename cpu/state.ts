@@ -221,13 +221,15 @@ export const S_BLOCKS_BY_ADDRESS = 0x1c0000;
 export const BLOCK_ADDRESS_KEYS = 16384;
 export const S_BLOCKS_BY_PAGE = 0x1d0000;
 export const BLOCK_PAGE_KEYS = 4096;
+/** Where in its pages the blocks of each such list have code: an i32, a bit for each 128 bytes. */
+export const S_BLOCK_PARTS = 0x1d6000;
 
 /** Linear pages that code came from (mmu/code-pages.ts): CODE_PAGES entries of 16 bytes. */
 export const S_CODE_PAGES = 0x1d4000;
 export const CODE_PAGES = 512;
 
 /** Pre-decoded operations (record.ts). */
-export const S_OPS = 0x1d6000;
+export const S_OPS = 0x1da000;
 export const S_OPS_END = 0xf00000;
 
 /** Exit sites of regions (jit/sites.ts), SITE_STRIDE bytes each, then those of indirect links, SITE_WAYS such pieces each. */

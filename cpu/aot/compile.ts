@@ -5,8 +5,9 @@
  * The subset: numbers are int32 and booleans 0 or 1; `a < b` and its kin compare unsigned when an operand is `x >>> n`;
  * sums that wrap must be cut (`| 0`) before they are compared. Every class has one instance, whose name is left out of
  * calls; Uint8Array, Uint16Array and Int32Array are the machine's memory, their indices below 2^32; opcode columns are
- * constant tables. Fields of objects and module variables become globals: they hold values only within one call from
- * outside (and are set by compiled code before), what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
+ * constant tables. Of what JavaScript has built in there are Math.min and Math.max of two numbers, and copyWithin and fill of
+ * the memory. Fields of objects and module variables become globals: they hold values only within one call from outside (and
+ * are set by compiled code before), what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
  *
  * What TypeScript alone can do is left to it by *leaving*: a call of a function that never returns (one that throws), or of
  * one named in `leaves`, ends all calls up to the one from outside, whose result then means nothing; a word at `leftAt` in the

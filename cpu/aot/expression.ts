@@ -433,6 +433,10 @@ export abstract class ExpressionCompiler {
     if (callee.type !== 'MemberExpression' || callee.computed) return this.refuse(node);
     const namespace = this.namespace(callee.object);
     if (namespace !== undefined) return this.callFunction(node, namespace, callee.property.name);
+    if (callee.object.name === 'Math') {
+      this.lesserOrGreater(node);
+      return true;
+    }
     const object = this.kindOf(callee.object);
     if (object.is === 'memory') {
       this.moveOrFill(node, object.shift);
@@ -549,7 +553,26 @@ export abstract class ExpressionCompiler {
     Object.assign(this, outside);
   }
 
-  /** `memory.copyWithin(to, from, end)` and `memory.fill(0 or -1, from, end)`. */
+  /** `Math.min(a, b)` and `Math.max(a, b)`, which compare as `a < b` does. */
+  private lesserOrGreater(node: Node): void {
+    const { out } = this;
+    const { property } = node.callee;
+    const [first, second] = node.arguments;
+    const operator = { min: '<', max: '>' }[property.name as string];
+    if (operator === undefined || node.arguments.length !== 2) this.refuse(node);
+    const a = this.local('a').index;
+    const b = this.local('b').index;
+    this.expression(first);
+    out.localTee(a);
+    this.expression(second);
+    out.localTee(b);
+    out.localGet(a);
+    out.localGet(b);
+    this.operator(node, operator!, first, second);
+    out.byte(wasm.SELECT_OP);
+  }
+
+  /** `memory.copyWithin(to, from, end)` and `memory.fill(value, from, end)`; of wider elements the value is 0 or -1. */
   private moveOrFill(node: Node, shift: number): void {
     const { out } = this;
     const [first, second, third] = node.arguments;
@@ -563,12 +586,13 @@ export abstract class ExpressionCompiler {
       }
     };
     const from = this.local('from').index;
-    const value = isCopy ? undefined : this.constant(first);
-    if (!isCopy && value !== 0 && value !== -1) this.refuse(node);
+    const value = isCopy || shift === 0 ? undefined : this.constant(first);
+    if (!isCopy && shift > 0 && value !== 0 && value !== -1) this.refuse(node);
     if (isCopy) scaled(first);
     scaled(second);
     out.localTee(from);
-    if (!isCopy) out.i32Const(value! & 0xff);
+    if (value !== undefined) out.i32Const(value & 0xff);
+    else if (!isCopy) this.expression(first);
     scaled(third);
     out.localGet(from);
     out.byte(op.I32_SUB);

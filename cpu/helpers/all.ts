@@ -25,6 +25,8 @@ import './sse-float.ts';
 import './sse-rare.ts';
 import './sse-string.ts';
 import './string.ts';
+import './string-compare.ts';
+import './string-port.ts';
 import './syscall.ts';
 import './x87.ts';
 import './x87-fxsave.ts';

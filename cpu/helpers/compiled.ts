@@ -18,6 +18,8 @@ import { invalidatePage, loadCr3, moveFromControl } from './control.ts';
 import { longReturn } from './iret.ts';
 import { high, immediate, isMemory, low, nextRip, operandSize, readRegister, rmOffset } from './operands.ts';
 import { swapGs } from './segment.ts';
+import { moveStrings, storeStrings } from './string.ts';
+import { isByteRow } from './string-run.ts';
 
 const KIND_UNDEFINED = 1;
 const KIND_INT = 2;
@@ -29,6 +31,10 @@ const KIND_INVLPG = 7;
 const KIND_FROM_CR = 8;
 const KIND_TO_CR = 9;
 const KIND_SWAPGS = 10;
+const KIND_MOVS = 11;
+const KIND_MOVS_BYTE = 12;
+const KIND_STOS = 13;
+const KIND_STOS_BYTE = 14;
 
 const KINDS: Record<string, number> = {
   UD: KIND_UNDEFINED,
@@ -40,11 +46,22 @@ const KINDS: Record<string, number> = {
   MOV_FROM_CR: KIND_FROM_CR,
   MOV_TO_CR: KIND_TO_CR,
   SWAPGS: KIND_SWAPGS,
+  DIV: KIND_DIVIDE,
+  IDIV: KIND_DIVIDE,
+  MOVS: KIND_MOVS,
+  STOS: KIND_STOS,
 };
 
-const kindOf = byteColumn('compiled.kind', ({ mnemonic, operands }) => {
-  if (mnemonic !== 'DIV' && mnemonic !== 'IDIV') return KINDS[mnemonic] ?? 0;
-  return operands[0].type === 'b' ? KIND_DIVIDE_BYTE : KIND_DIVIDE;
+/** Kinds of the rows on bytes, where those differ. */
+const BYTE_KINDS: Record<string, number> = {
+  DIV: KIND_DIVIDE_BYTE,
+  IDIV: KIND_DIVIDE_BYTE,
+  MOVS: KIND_MOVS_BYTE,
+  STOS: KIND_STOS_BYTE,
+};
+
+const kindOf = byteColumn('compiled.kind', (row) => {
+  return (isByteRow(row) ? BYTE_KINDS[row.mnemonic] : undefined) ?? KINDS[row.mnemonic] ?? 0;
 });
 
 /** 64-bit code that runs neither step by step nor watched. */
@@ -85,6 +102,14 @@ function execute(cpu: Cpu, op: number, kind: number): number {
       return loadCr3(cpu, op);
     case KIND_SWAPGS:
       return swapGs(cpu);
+    case KIND_MOVS:
+      return moveStrings(cpu, op, operandSize(cpu, op));
+    case KIND_MOVS_BYTE:
+      return moveStrings(cpu, op, 1);
+    case KIND_STOS:
+      return storeStrings(cpu, op, operandSize(cpu, op));
+    case KIND_STOS_BYTE:
+      return storeStrings(cpu, op, 1);
     default:
       return CANNOT;
   }

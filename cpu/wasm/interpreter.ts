@@ -268,6 +268,11 @@ function frontEnd(sources: string, firstFunction: number) {
     leaves: [
       'Mmu.systemCopy',
       'Mmu.writeSystem',
+      'Mmu.loadMmio',
+      'breakpointsAt',
+      'Cpu.ramWritten',
+      'narrowRun',
+      'storeElement',
       'Cpu.codeRemapped',
       'Cpu.codePageRemapped',
       'checkPdptes',

@@ -65,6 +65,7 @@ test.each([
   'let n = 0; outer: for (;;) { switch (n++ & 3) { case 2: if (n > (b & 31)) break outer; break; default: continue; } n += 2; } return n;',
   'switch (a & 3) { case 0: return b; case 1: b++; case 2: return b + c; default: } return -c;',
   'let n = a & 255; while (n > 9) n = n >>> 1; return n + --c;',
+  'return Math.min(a, Math.max(b, c)) ^ Math.max(a >>> 0, c >>> 0);',
 ])('%s', (body) => {
   const compiled = compile(body);
   const meant = new Function('a', 'b', 'c', body) as typeof compiled;
@@ -83,14 +84,18 @@ test('memory, constant tables, module variables and calls', () => {
      this.u8[at + 2] += 3;
      this.i32.copyWithin(64, 0, 32);
      this.u8.fill(0, at + 1, at + 2);
+     this.u8.fill(b + 3, 300, 304);
+     this.u8.copyWithin(301, 299, 299 + (b >> 1));
+     this.u8.copyWithin(at + 100, 300, 304);
      last = SQUARES[a & 3] + twice(c & 1);
-     return this.i32[at >> 2] + last;`,
+     return this.i32[at >> 2] + last + this.i32[(at + 100) >> 2];`,
     `const SQUARES = Uint8Array.of(0, 1, 4, 9);
      let last = 0;
      function twice(n: number, more = 2): number { return n * more; }`,
   );
-  expect(compiled(2, 7, 0x1234)).toBe(0x30034 + 4);
-  expect(compiled(3, 7, 0x1235)).toBe(0x30035 + 9 + 2);
+  // Bytes of 10, of which three are then 0, 10, 10: what stood one before them.
+  expect(compiled(2, 7, 0x1234)).toBe(0x30034 + 4 + 0x0a0a000a);
+  expect(compiled(3, 7, 0x1235)).toBe(0x30035 + 9 + 2 + 0x0a0a000a);
 });
 
 test.each([
@@ -98,6 +103,8 @@ test.each([
   ['return a / b;', 'BinaryExpression'],
   ['const f = () => a; return 0;', 'ArrowFunctionExpression'],
   ['return this.missing;', 'no such member'],
+  ['return Math.max(a, b, c);', 'CallExpression'],
+  ['this.u16.fill(a, b, c); return 0;', 'CallExpression'],
 ])('refused: %s', (body, message) => {
   expect(() => compile(body)).toThrow(message);
 });
