@@ -4,7 +4,8 @@
  *
  * The subset: numbers are int32 and booleans 0 or 1; `a < b` and its kin compare unsigned when an operand is `x >>> n`;
  * sums that wrap must be cut (`| 0`) before they are compared. Every class has one instance, whose name is left out of
- * calls; Uint8Array, Uint16Array and Int32Array are the machine's memory, their indices below 2^32; opcode columns are
+ * calls, but for those named in `records`: their instances are constants of modules, the values of their fields stand in
+ * the memory and, as all values, begin with nothing and mean nothing after a call from outside. Uint8Array, Uint16Array and Int32Array are the machine's memory, their indices below 2^32; opcode columns are
  * constant tables. Fields of objects and module variables become globals: they hold values only within one call from
  * outside (and are set by compiled code before), what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
  *
@@ -21,6 +22,9 @@ import { type Kind, type Module, type Node, onlyReturns, Program, type Shape } f
 const SHORT = 250;
 const LONG = 1500;
 
+/** Of a field of a class with several instances. */
+export const FIELD_BYTES = 4;
+
 /** No locals; `unreachable`. */
 const NO_BODY = Uint8Array.of(0, 0x00, 0x0b);
 
@@ -34,6 +38,8 @@ export interface AotOptions {
   dataEnd: number;
   /** Functions that are imported, as `Class.member`. */
   imports: Record<string, number>;
+  /** Names of the classes with several instances: they have nothing but fields, which are numbers. */
+  records?: readonly string[];
   /** Methods that are not compiled: they answer 0. */
   outside: readonly string[];
   /** Functions and methods (`Class.member`) that TypeScript has to run: compiled code leaves. */
@@ -51,13 +57,14 @@ export interface Wanted {
 }
 
 export class AotCompiler {
-  readonly program = new Program();
+  readonly program: Program;
   readonly options: AotOptions;
   private readonly wanted = new Map<Node, Wanted>();
   private readonly globals = new Map<string, number>();
   /** Those of them that are set somewhere. */
   private readonly set = new Set<string>();
   private readonly tables = new Map<string, { offset: number; values: Column }>();
+  private readonly instances = new Map<string, number>();
   private dataNext: number;
   /** Functions that may leave; undefined until all have been seen. */
   private leaving: Set<number> | undefined;
@@ -66,6 +73,7 @@ export class AotCompiler {
 
   constructor(options: AotOptions) {
     this.options = options;
+    this.program = new Program(options.records ?? []);
     this.dataNext = options.dataStart;
   }
 
@@ -124,12 +132,25 @@ export class AotCompiler {
   table({ name, values }: Extract<Kind, { is: 'table' }>): number {
     let table = this.tables.get(name);
     if (table === undefined) {
-      table = { offset: this.dataNext, values };
+      table = { offset: this.room(values.byteLength), values };
       this.tables.set(name, table);
-      this.dataNext = (this.dataNext + values.byteLength + 7) & -8;
-      if (this.dataNext > this.options.dataEnd) throw new Error('the constant tables need more room');
     }
     return table.offset;
+  }
+
+  /** Address of an instance of a class with several. */
+  instance(name: string, { members }: Shape): number {
+    let address = this.instances.get(name);
+    if (address === undefined) this.instances.set(name, (address = this.room(members.size * FIELD_BYTES)));
+    return address;
+  }
+
+  /** Room for so many bytes beside the constant tables: its offset. */
+  private room(bytes: number): number {
+    const offset = this.dataNext;
+    this.dataNext = (offset + bytes + 7) & -8;
+    if (this.dataNext > this.options.dataEnd) throw new Error('the constant tables need more room');
+    return offset;
   }
 
   /** Compiles all functions that are wanted, and those that they call. */
