@@ -8,7 +8,7 @@ import { CODE_64 } from '../decode/decoder.ts';
 import { CANNOT } from '../exits.ts';
 import { NO_ERROR_CODE, VECTOR_BP, VECTOR_DE, VECTOR_PF, VECTOR_UD } from '../fault.ts';
 import { byteColumn } from '../isa/columns.ts';
-import { codeSize, MODE_ONE, MODE_TRAP, MODE_WATCHED } from '../mode.ts';
+import { codeSize, MODE_NO_X87, MODE_ONE, MODE_TRAP, MODE_WATCHED } from '../mode.ts';
 import * as r from '../record.ts';
 import { S_COMPILED_CALLS, S_COMPILED_EXCEPTIONS, S_MODE, S_OBSERVED, S_RIP } from '../state.ts';
 import { setCr2 } from '../system/delivery.ts';
@@ -18,6 +18,7 @@ import { invalidatePage, loadCr3, moveFromControl } from './control.ts';
 import { longReturn } from './iret.ts';
 import { high, immediate, isMemory, low, nextRip, operandSize, readRegister, rmOffset } from './operands.ts';
 import { swapGs } from './segment.ts';
+import { wait, x87 } from './x87.ts';
 
 const KIND_UNDEFINED = 1;
 const KIND_INT = 2;
@@ -29,6 +30,8 @@ const KIND_INVLPG = 7;
 const KIND_FROM_CR = 8;
 const KIND_TO_CR = 9;
 const KIND_SWAPGS = 10;
+const KIND_X87 = 11;
+const KIND_WAIT = 12;
 
 const KINDS: Record<string, number> = {
   UD: KIND_UNDEFINED,
@@ -40,6 +43,12 @@ const KINDS: Record<string, number> = {
   MOV_FROM_CR: KIND_FROM_CR,
   MOV_TO_CR: KIND_TO_CR,
   SWAPGS: KIND_SWAPGS,
+  X87: KIND_X87,
+  FLDCW: KIND_X87,
+  FNSTCW: KIND_X87,
+  FNSTSW: KIND_X87,
+  FNCLEX: KIND_X87,
+  FWAIT: KIND_WAIT,
 };
 
 const kindOf = byteColumn('compiled.kind', ({ mnemonic, operands }) => {
@@ -53,6 +62,11 @@ function isPlain(cpu: Cpu): boolean {
   return (
     codeSize(mode) === CODE_64 && !(mode & (MODE_ONE | MODE_TRAP | MODE_WATCHED)) && cpu.i32[S_OBSERVED >> 2] === 0
   );
+}
+
+/** May the x87 be used? What happens otherwise TypeScript knows (system/legality.ts). */
+function hasX87(cpu: Cpu): boolean {
+  return !(cpu.i32[S_MODE >> 2] & MODE_NO_X87);
 }
 
 /** Executes the instruction of record `op` if it is one of these. @returns HELPER_* or EXIT_*, or CANNOT */
@@ -85,6 +99,10 @@ function execute(cpu: Cpu, op: number, kind: number): number {
       return loadCr3(cpu, op);
     case KIND_SWAPGS:
       return swapGs(cpu);
+    case KIND_X87:
+      return hasX87(cpu) ? x87(cpu, op) : CANNOT;
+    case KIND_WAIT:
+      return hasX87(cpu) ? wait(cpu) : CANNOT;
     default:
       return CANNOT;
   }
