@@ -18,8 +18,9 @@ import type { Column } from '../isa/columns.ts';
 import { FunctionCompiler } from './function.ts';
 import { type Kind, type Module, type Node, onlyReturns, Program, type Shape } from './program.ts';
 
-/** Functions whose source is so short stand in place of their calls; so long if there is but one. */
+/** Functions whose source is so short stand in place of their calls, unless their code is longer; so long if there is but one. */
 const SHORT = 250;
+const SHORT_CODE = 110;
 const LONG = 1500;
 
 /** Of a field of a class with several instances. */
@@ -68,6 +69,8 @@ export class AotCompiler {
   private dataNext: number;
   /** Functions that may leave; undefined until all have been seen. */
   private leaving: Set<number> | undefined;
+  /** Short functions whose code is not. */
+  private readonly expanding = new Set<Node>();
   /** How often functions are called in the code; undefined as long. */
   private sites: Map<number, number> | undefined;
 
@@ -107,12 +110,23 @@ export class AotCompiler {
     return wanted;
   }
 
-  /** Is a function put in place of its calls? (V8 does not do that with functions of WebAssembly.) */
-  isInlined(node: Node): boolean {
+  /**
+   * Is a function put in place of its calls? (V8 does not do that with functions of WebAssembly.) `isCase`: the call stands
+   * among many cases, of which V8 should translate those that run, and for the others there should be no locals to clear.
+   */
+  isInlined(node: Node, isCase: boolean): boolean {
     if (onlyReturns(node) !== undefined) return true;
     const size = node.end - node.start;
     const index = this.wanted.get(node)?.index;
-    return size <= SHORT || (size <= LONG && index !== undefined && this.sites?.get(index) === 1);
+    if (size <= SHORT && !this.expanding.has(node)) return true;
+    return !isCase && size <= LONG && index !== undefined && this.sites?.get(index) === 1;
+  }
+
+  /** Tells how many bytes a function has in place of its call. @returns whether it shall stand apart from now on */
+  expands(node: Node, bytes: number): boolean {
+    if (bytes <= SHORT_CODE) return false;
+    if (this.sites === undefined) this.expanding.add(node);
+    return true;
   }
 
   /** May calling the function of this index leave? */
@@ -156,6 +170,8 @@ export class AotCompiler {
   /** Compiles all functions that are wanted, and those that they call. */
   functions(): { type: number; body: Uint8Array }[] {
     const roots = [...this.wanted.values()].map(({ index }) => index);
+    // The first time only shows which short functions are not to stand in place of their calls.
+    this.survey(roots);
     this.survey(roots);
     const compilers = [...this.wanted.values()].map((wanted) => new FunctionCompiler(this, wanted));
     const bodies = compilers.map((compiler) => compiler.compile());
@@ -168,7 +184,7 @@ export class AotCompiler {
     });
   }
 
-  /** Compiles everything once, to see which functions call which, and so which may leave. */
+  /** Compiles everything, to see which functions call which, and so which may leave. */
   private survey(roots: readonly number[]): void {
     const calls = new Map<number, ReadonlyMap<number, number>>();
     const leaving = new Set<number>();

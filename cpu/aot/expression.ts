@@ -75,8 +75,14 @@ export abstract class ExpressionCompiler {
   protected module: Module;
   private owner: Shape | undefined;
   protected readonly out = new wasm.Encoder();
+  /** Locals in use where the code at hand stands, and at most. */
   protected localCount = 0;
+  protected localLimit = 0;
   private scopes: Map<string, Local>[] = [new Map()];
+  /** Bytes of what stands in place of calls so far but is too long for that: the compiler looks before it does it in earnest. */
+  private apart = 0;
+  /** Does the code at hand belong to one of many cases? */
+  protected isCase = false;
   /** Functions that are being put in place of calls. */
   private readonly inlining = new Set<Node>();
   /** Functions that this one calls, and how often; whether it leaves by itself (compile.ts). */
@@ -99,7 +105,13 @@ export abstract class ExpressionCompiler {
   }
 
   protected local(_name: string): Local {
-    return { index: this.localCount++, kind: NUMBER, unsigned: false };
+    return { index: this.allocate(), kind: NUMBER, unsigned: false };
+  }
+
+  /** Those of a statement are free for others behind it (V8 clears all that there are whenever a function is called). */
+  protected allocate(): number {
+    this.localLimit = Math.max(this.localLimit, ++this.localCount);
+    return this.localCount - 1;
   }
 
   protected declare(name: string, local: Local): void {
@@ -511,7 +523,7 @@ export abstract class ExpressionCompiler {
       this.endFunction();
       return true;
     }
-    if (compiler.isInlined(node) && !this.inlining.has(node)) {
+    if (compiler.isInlined(node, this.isCase) && !this.inlining.has(node)) {
       this.inline(callee, given);
       return hasResult(node);
     }
@@ -550,13 +562,18 @@ export abstract class ExpressionCompiler {
       if (local.constant !== undefined && !assigns(node.body, (parameter.left ?? parameter).name)) continue;
       this.argument(callee, local, given[index], parameter, names);
       local.constant = undefined;
-      local.index = this.localCount++;
+      local.index = this.allocate();
       this.out.localSet(local.index);
     }
     const only = onlyReturns(node);
+    const start = this.out.length;
+    const { apart } = this;
+    this.apart = 0;
     this.inlining.add(node);
     this.inside(callee, names, () => (only === undefined ? this.inlined(node) : this.expression(only)));
     this.inlining.delete(node);
+    const bytes = this.out.length - start;
+    this.apart = apart + (this.compiler.expands(node, bytes - this.apart) ? bytes : this.apart);
   }
 
   /** Adds a parameter to `names`: an object that needs no value, or one with a value; its constant if the argument is one. */

@@ -19,6 +19,9 @@ interface Frame {
 /** A `switch` of so many cases becomes a table of branches, if at least half of that is used. */
 const DENSE_CASES = 6;
 
+/** From so many on what only one case calls stands apart. */
+const MANY_CASES = 10;
+
 const PLAIN: Frame = { breaks: false, continues: false, label: undefined };
 
 export class FunctionCompiler extends ExpressionCompiler {
@@ -48,13 +51,20 @@ export class FunctionCompiler extends ExpressionCompiler {
     out.byte(wasm.END);
     const body = new wasm.Encoder();
     body.u32(1);
-    body.u32(this.localCount - this.parameters);
+    body.u32(this.localLimit - this.parameters);
     body.byte(wasm.VALUE_TYPE[op.T_I32]);
     body.raw(out.written());
     return body.written().slice();
   }
 
   protected statement(node: Node, label?: string): void {
+    const { localCount } = this;
+    this.compileStatement(node, label);
+    // A declaration's are its scope's.
+    if (node.type !== 'VariableDeclaration') this.localCount = localCount;
+  }
+
+  private compileStatement(node: Node, label: string | undefined): void {
     switch (node.type) {
       case 'BlockStatement':
         this.scoped(() => {
@@ -111,7 +121,7 @@ export class FunctionCompiler extends ExpressionCompiler {
   }
 
   protected inlined(node: Node): void {
-    const result = hasResult(node) ? this.localCount++ : -1;
+    const result = hasResult(node) ? this.allocate() : -1;
     this.open(wasm.BLOCK, { ...PLAIN, result });
     this.statement(node.body);
     this.close();
@@ -195,12 +205,15 @@ export class FunctionCompiler extends ExpressionCompiler {
         otherwise,
       );
     } else this.compareInTurn(cases, otherwise);
+    const { isCase } = this;
+    this.isCase ||= cases.length >= MANY_CASES;
     this.scoped(() => {
       for (const { consequent } of cases) {
         this.close();
         for (const statement of consequent) this.statement(statement);
       }
     });
+    this.isCase = isCase;
     this.close();
   }
 
