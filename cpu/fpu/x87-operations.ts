@@ -5,16 +5,14 @@
  */
 import { S_FPU_OPERAND } from '../state.ts';
 import { add, mul, sub } from './arith.ts';
-import { integer, packBcd, roundToIntegral, toInteger, unpackBcd } from './convert.ts';
+import { integer, roundToIntegral, toInteger, unpackBcd } from './convert.ts';
 import { div, sqrt } from './divide.ts';
 import {
   BINARY32,
   BINARY64,
-  EXTENDED,
   FINITE,
   fp,
   IE,
-  INFINITE,
   NAN,
   noteDenormals,
   OE,
@@ -26,7 +24,6 @@ import {
   UE,
   Unpacked,
 } from './float.ts';
-import { extract, quotient, remainder, scale } from './remainder.ts';
 import { round, roundConstant } from './round.ts';
 import {
   pack32,
@@ -58,7 +55,7 @@ import {
   pops,
   STI_ST,
 } from './x87-forms.ts';
-import { SW_C0, SW_C1, SW_C2, SW_C3, type X87State } from './x87-state.ts';
+import { SW_C1, type X87State } from './x87-state.ts';
 
 /** The memory operand, in `u16` and `i32`. */
 const WORD = S_FPU_OPERAND >> 1;
@@ -228,7 +225,7 @@ export function loadConstant(x: X87State, which: number): void {
 }
 
 /** z = ST(0), or the default NaN if that is empty. @returns false if that is an unmasked exception: nothing to store. */
-function readToStore(x: X87State, z: Unpacked): boolean {
+export function readToStore(x: X87State, z: Unpacked): boolean {
   if (!x.isEmpty(0)) x.read(z, 0);
   else if (x.stackUnderflow()) setDefaultNan(z);
   else x.storeBytes = 0;
@@ -289,14 +286,6 @@ export function storeInteger(x: X87State, form: number, rc: number): void {
   x.i32[LOW] = integer.lo;
   x.i32[HIGH] = integer.hi;
   x.popTimes(pops(form));
-}
-
-/** FBSTP. */
-export function storeBcd(x: X87State): void {
-  if (!readToStore(x, a)) return;
-  packBcd(a, x.operand, 0);
-  if (fp.unmasked(IE)) x.storeBytes = 0;
-  else x.pop();
 }
 
 /** FST and FSTP to ST(i). */
@@ -373,46 +362,6 @@ export function roundInteger(x: X87State): void {
   }
   fp.flags &= ~PE;
   fp.roundedUp = 0;
-}
-
-/** FSCALE. */
-export function scaleBy(x: X87State): void {
-  if (x.isEmpty(0) || x.isEmpty(1)) x.underflowTo(0, 0);
-  else x.finish(scale(z, x.read(a, 0), x.read(b, 1)), 0, 0, EXTENDED);
-}
-
-/** FXTRACT: ST(0) = exponent, then push the significand. */
-export function extractParts(x: X87State): void {
-  if (x.isEmpty(0) || !x.isEmpty(-1)) {
-    const masked = x.stackUnderflow();
-    if (!x.isEmpty(0)) fp.roundedUp = 1;
-    if (!masked) return;
-    x.write(setDefaultNan(z), 0);
-    x.top--;
-    x.write(z, 0);
-    return;
-  }
-  extract(b, z, x.read(a, 0));
-  if (fp.unmasked(PRE_COMPUTATION)) return;
-  x.write(b, 0);
-  x.top--;
-  x.write(z, 0);
-}
-
-/** FPREM and FPREM1: the quotient's bits 2, 1, 0 to C0, C3, C1; C2 while only part of the way. */
-export function partialRemainder(x: X87State, nearest: boolean): void {
-  x.sw &= ~SW_C2;
-  if (x.isEmpty(0) || x.isEmpty(1)) {
-    x.underflowTo(0, 0);
-    return;
-  }
-  remainder(z, x.read(a, 0), x.read(b, 1), nearest);
-  // An infinite divisor leaves a denormal as it is, which is no underflow even if that is unmasked.
-  if (b.kind === INFINITE) fp.masks |= UE;
-  if (!x.finish(z, 0, 0, EXTENDED) || z.kind === NAN) return;
-  const { low, partial } = quotient;
-  x.setConditions((low & 4 ? SW_C0 : 0) | (low & 2 ? SW_C3 : 0) | (partial ? SW_C2 : 0));
-  fp.roundedUp = low & 1;
 }
 
 /** FFREE ST(i), and with a pop the undocumented FFREEP. */

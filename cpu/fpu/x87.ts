@@ -20,14 +20,9 @@ import {
   clearExceptions,
   clearPointers,
   environmentBytes,
-  initialize,
   loadControl,
-  loadEnvironment,
-  restoreState,
-  saveState,
   stateBytes,
   storeControl,
-  storeEnvironment,
   storeStatus,
 } from './x87-control.ts';
 import * as f from './x87-forms.ts';
@@ -36,22 +31,18 @@ import {
   changeSign,
   conditionalMove,
   exchange,
-  extractParts,
   free,
   load,
   loadConstant,
   moveTop,
-  partialRemainder,
   roundInteger,
-  scaleBy,
   squareRoot,
   store,
-  storeBcd,
   storeInteger,
   storeRegisterQuietly,
 } from './x87-operations.ts';
+import { performRare } from './x87-rare.ts';
 import type { X87State } from './x87-state.ts';
-import { f2xm1, fcos, fpatan, fptan, fsin, fsincos, fyl2x, fyl2xp1 } from './x87-transcendental.ts';
 
 const CF = 0x01;
 const PF = 0x04;
@@ -167,66 +158,6 @@ function perform(x: X87State, form: number, i: number): void {
       break;
     default:
       performRare(x, form & f.OPERATION);
-  }
-}
-
-/** TypeScript only. */
-function performRare(x: X87State, operation: number): void {
-  switch (operation) {
-    case f.FNINIT:
-      initialize(x);
-      break;
-    case f.FLDENV:
-      loadEnvironment(x, x.environment);
-      break;
-    case f.FNSTENV:
-      storeEnvironment(x, x.environment);
-      break;
-    case f.FRSTOR:
-      restoreState(x, x.environment);
-      break;
-    case f.FNSAVE:
-      saveState(x, x.environment);
-      break;
-    case f.FBSTP:
-      storeBcd(x);
-      break;
-    case f.F2XM1:
-      f2xm1(x);
-      break;
-    case f.FYL2X:
-      fyl2x(x);
-      break;
-    case f.FPTAN:
-      fptan(x);
-      break;
-    case f.FPATAN:
-      fpatan(x);
-      break;
-    case f.FXTRACT:
-      extractParts(x);
-      break;
-    case f.FPREM1:
-      partialRemainder(x, true);
-      break;
-    case f.FPREM:
-      partialRemainder(x, false);
-      break;
-    case f.FYL2XP1:
-      fyl2xp1(x);
-      break;
-    case f.FSINCOS:
-      fsincos(x);
-      break;
-    case f.FSCALE:
-      scaleBy(x);
-      break;
-    case f.FSIN:
-      fsin(x);
-      break;
-    case f.FCOS:
-      fcos(x);
-      break;
   }
 }
 
