@@ -30,8 +30,8 @@ const KIND_INVLPG = 7;
 const KIND_FROM_CR = 8;
 const KIND_TO_CR = 9;
 const KIND_SWAPGS = 10;
-const KIND_X87 = 11;
-const KIND_WAIT = 12;
+const KIND_X87 = 15;
+const KIND_WAIT = 16;
 
 const KINDS: Record<string, number> = {
   UD: KIND_UNDEFINED,
