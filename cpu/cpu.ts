@@ -49,7 +49,6 @@ import {
   S_SHUTDOWN,
   SEGMENT_BASE,
   segmentOffset,
-  X87_LAYOUT,
 } from './state.ts';
 import { BREAK_EXECUTE, breakpointsAt, DR6_BS } from './system/debug.ts';
 import { deliverException, deliverInterrupt, deliverNmi } from './system/delivery.ts';
@@ -168,7 +167,7 @@ export class Cpu {
     this.i32[S_OBSERVED >> 2] = this.observer === undefined ? 0 : 1;
     this.mmu = new Mmu(buffer, options.ramSize, env.mmio);
     this.blocks = new BlockCache(this.mmu, buffer);
-    this.x87 = new X87State(buffer, X87_LAYOUT);
+    this.x87 = new X87State(buffer);
     this.mmu.onCodeWrite = (address, length) => this.ramWritten(address, length);
     if (options.hotThreshold) {
       const regions = new RegionCompiler(this.mmu, this.blocks, this.core, options);

@@ -139,20 +139,6 @@ export const S_FCS = 0x5a8;
 export const S_FDS = 0x5aa;
 /** Memory operands of x87 instructions, FXSAVE and their kin on their way: 512 bytes. */
 export const S_FPU_OPERAND = 0x600;
-/** The same as the x87 library wants it (fpu/x87-state.ts). */
-export const X87_LAYOUT = {
-  registers: S_X87,
-  fcw: S_FCW,
-  fsw: S_FSW,
-  ftw: S_FTW,
-  fop: S_FOP,
-  fip: S_FIP,
-  fcs: S_FCS,
-  fdp: S_FDP,
-  fds: S_FDS,
-  operand: S_FPU_OPERAND,
-};
-
 /**
  * MTRRs, i64 each and plain storage: IA32_MTRR_DEF_TYPE, eight pairs of base and mask, then the eleven fixed ones in the
  * order of their MSRs.

@@ -4,10 +4,12 @@
  *
  * The subset: numbers are int32 and booleans 0 or 1; `a < b` and its kin compare unsigned when an operand is `x >>> n`;
  * sums that wrap must be cut (`| 0`) before they are compared. Every class has one instance, whose name is left out of
- * calls; Uint8Array, Uint16Array and Int32Array are the machine's memory, their indices below 2^32; opcode columns are
- * constant tables. Of what JavaScript has built in there are Math.min and Math.max of two numbers, and copyWithin and fill of
- * the memory. Fields of objects and module variables become globals: they hold values only within one call from outside (and
- * are set by compiled code before), what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
+ * calls, but for those named in `records`: their instances are constants of modules, the values of their fields stand in
+ * the memory and, as all values, begin with nothing and mean nothing after a call from outside. Uint8Array, Uint16Array and
+ * Int32Array are the machine's memory, their indices below 2^32; opcode columns are constant tables. Of what JavaScript has
+ * built in there are some functions of Math, and copyWithin and fill of the memory. Fields of objects and module variables
+ * become globals: they hold values only within one call from outside (and are set by compiled code before), what lasts is kept
+ * in the memory. A method named in `outside` answers 0 here. Anything else is an error.
  *
  * What TypeScript alone can do is left to it by *leaving*: a call of a function that never returns (one that throws), or of
  * one named in `leaves`, ends all calls up to the one from outside, whose result then means nothing; a word at `leftAt` in the
@@ -18,9 +20,13 @@ import type { Column } from '../isa/columns.ts';
 import { FunctionCompiler } from './function.ts';
 import { type Kind, type Module, type Node, onlyReturns, Program, type Shape } from './program.ts';
 
-/** Functions whose source is so short stand in place of their calls; so long if there is but one. */
+/** Functions whose source is so short stand in place of their calls, unless their code is longer; so long if there is but one. */
 const SHORT = 250;
+const SHORT_CODE = 110;
 const LONG = 1500;
+
+/** Of a field of a class with several instances. */
+export const FIELD_BYTES = 4;
 
 /** No locals; `unreachable`. */
 const NO_BODY = Uint8Array.of(0, 0x00, 0x0b);
@@ -35,6 +41,8 @@ export interface AotOptions {
   dataEnd: number;
   /** Functions that are imported, as `Class.member`. */
   imports: Record<string, number>;
+  /** Names of the classes with several instances: they have nothing but fields, which are numbers. */
+  records?: readonly string[];
   /** Methods that are not compiled: they answer 0. */
   outside: readonly string[];
   /** Functions and methods (`Class.member`) that TypeScript has to run: compiled code leaves. */
@@ -52,21 +60,25 @@ export interface Wanted {
 }
 
 export class AotCompiler {
-  readonly program = new Program();
+  readonly program: Program;
   readonly options: AotOptions;
   private readonly wanted = new Map<Node, Wanted>();
   private readonly globals = new Map<string, number>();
   /** Those of them that are set somewhere. */
   private readonly set = new Set<string>();
   private readonly tables = new Map<string, { offset: number; values: Column }>();
+  private readonly instances = new Map<string, number>();
   private dataNext: number;
   /** Functions that may leave; undefined until all have been seen. */
   private leaving: Set<number> | undefined;
+  /** Short functions whose code is not. */
+  private readonly expanding = new Set<Node>();
   /** How often functions are called in the code; undefined as long. */
   private sites: Map<number, number> | undefined;
 
   constructor(options: AotOptions) {
     this.options = options;
+    this.program = new Program(options.records ?? []);
     this.dataNext = options.dataStart;
   }
 
@@ -100,12 +112,23 @@ export class AotCompiler {
     return wanted;
   }
 
-  /** Is a function put in place of its calls? (V8 does not do that with functions of WebAssembly.) */
-  isInlined(node: Node): boolean {
+  /**
+   * Is a function put in place of its calls? (V8 does not do that with functions of WebAssembly.) `isCase`: the call stands
+   * among many cases, of which V8 should translate those that run, and for the others there should be no locals to clear.
+   */
+  isInlined(node: Node, isCase: boolean): boolean {
     if (onlyReturns(node) !== undefined) return true;
     const size = node.end - node.start;
     const index = this.wanted.get(node)?.index;
-    return size <= SHORT || (size <= LONG && index !== undefined && this.sites?.get(index) === 1);
+    if (size <= SHORT && !this.expanding.has(node)) return true;
+    return !isCase && size <= LONG && index !== undefined && this.sites?.get(index) === 1;
+  }
+
+  /** Tells how many bytes a function has in place of its call. @returns whether it shall stand apart from now on */
+  expands(node: Node, bytes: number): boolean {
+    if (bytes <= SHORT_CODE) return false;
+    if (this.sites === undefined) this.expanding.add(node);
+    return true;
   }
 
   /** May calling the function of this index leave? */
@@ -125,17 +148,32 @@ export class AotCompiler {
   table({ name, values }: Extract<Kind, { is: 'table' }>): number {
     let table = this.tables.get(name);
     if (table === undefined) {
-      table = { offset: this.dataNext, values };
+      table = { offset: this.room(values.byteLength), values };
       this.tables.set(name, table);
-      this.dataNext = (this.dataNext + values.byteLength + 7) & -8;
-      if (this.dataNext > this.options.dataEnd) throw new Error('the constant tables need more room');
     }
     return table.offset;
+  }
+
+  /** Address of an instance of a class with several. */
+  instance(name: string, { members }: Shape): number {
+    let address = this.instances.get(name);
+    if (address === undefined) this.instances.set(name, (address = this.room(members.size * FIELD_BYTES)));
+    return address;
+  }
+
+  /** Room for so many bytes beside the constant tables: its offset. */
+  private room(bytes: number): number {
+    const offset = this.dataNext;
+    this.dataNext = (offset + bytes + 7) & -8;
+    if (this.dataNext > this.options.dataEnd) throw new Error('the constant tables need more room');
+    return offset;
   }
 
   /** Compiles all functions that are wanted, and those that they call. */
   functions(): { type: number; body: Uint8Array }[] {
     const roots = [...this.wanted.values()].map(({ index }) => index);
+    // The first time only shows which short functions are not to stand in place of their calls.
+    this.survey(roots);
     this.survey(roots);
     const compilers = [...this.wanted.values()].map((wanted) => new FunctionCompiler(this, wanted));
     const bodies = compilers.map((compiler) => compiler.compile());
@@ -148,7 +186,7 @@ export class AotCompiler {
     });
   }
 
-  /** Compiles everything once, to see which functions call which, and so which may leave. */
+  /** Compiles everything, to see which functions call which, and so which may leave. */
   private survey(roots: readonly number[]): void {
     const calls = new Map<number, ReadonlyMap<number, number>>();
     const leaving = new Set<number>();

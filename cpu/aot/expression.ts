@@ -2,9 +2,10 @@
 
 import * as op from '../ir/ops.ts';
 import * as wasm from '../wasm/encoder.ts';
-import type { AotCompiler } from './compile.ts';
+import { type AotCompiler, FIELD_BYTES } from './compile.ts';
 import {
   hasResult,
+  isValue,
   type Kind,
   type Module,
   type Node,
@@ -35,6 +36,7 @@ const COMPARISON: Record<string, [number, number]> = {
   '>': [op.I32_GT_S, op.I32_GT_U],
   '>=': [op.I32_GE_S, op.I32_GE_U],
 };
+const MATH: Record<string, number> = { imul: op.I32_MUL, clz32: op.I32_CLZ };
 const LOAD = [wasm.I32_LOAD8_U, wasm.I32_LOAD16_U, wasm.I32_LOAD];
 const STORE = [wasm.I32_STORE8, wasm.I32_STORE16, wasm.I32_STORE];
 
@@ -64,6 +66,7 @@ type Place =
   | { is: 'local'; index: number }
   | { is: 'global'; name: string }
   | { is: 'memory'; node: Node }
+  | { is: 'field'; of: Node; offset: number }
   | { is: 'setter'; callee: Callee };
 
 export abstract class ExpressionCompiler {
@@ -72,8 +75,14 @@ export abstract class ExpressionCompiler {
   protected module: Module;
   private owner: Shape | undefined;
   protected readonly out = new wasm.Encoder();
+  /** Locals in use where the code at hand stands, and at most. */
   protected localCount = 0;
+  protected localLimit = 0;
   private scopes: Map<string, Local>[] = [new Map()];
+  /** Bytes of what stands in place of calls so far but is too long for that: the compiler looks before it does it in earnest. */
+  private apart = 0;
+  /** Does the code at hand belong to one of many cases? */
+  protected isCase = false;
   /** Functions that are being put in place of calls. */
   private readonly inlining = new Set<Node>();
   /** Functions that this one calls, and how often; whether it leaves by itself (compile.ts). */
@@ -96,7 +105,13 @@ export abstract class ExpressionCompiler {
   }
 
   protected local(_name: string): Local {
-    return { index: this.localCount++, kind: NUMBER, unsigned: false };
+    return { index: this.allocate(), kind: NUMBER, unsigned: false };
+  }
+
+  /** Those of a statement are free for others behind it (V8 clears all that there are whenever a function is called). */
+  protected allocate(): number {
+    this.localLimit = Math.max(this.localLimit, ++this.localCount);
+    return this.localCount - 1;
   }
 
   protected declare(name: string, local: Local): void {
@@ -156,8 +171,17 @@ export abstract class ExpressionCompiler {
   }
 
   /** The value of a constant expression: names of the function hide those of the module. */
-  private constant(node: Node): number | undefined {
-    return this.compiler.program.evaluate(node, this.module, (name) => this.find(name));
+  protected constant(node: Node): number | undefined {
+    return this.compiler.program.evaluate(node, this.module, (name) => this.find(name)) ?? this.instance(node);
+  }
+
+  /** The address of a module's constant that is one of the instances of its class. */
+  private instance(node: Node): number | undefined {
+    if (node.type !== 'Identifier' || this.find(node.name)) return undefined;
+    const kind = this.kindOf(node);
+    const binding = this.module.find(node.name);
+    if (kind.is !== 'record' || binding?.is !== 'variable' || !binding.constant) return undefined;
+    return this.compiler.instance(`${binding.module.path}:${binding.name}`, kind.of);
   }
 
   // --- values ---------------------------------------------------------------------------------------------------------
@@ -297,6 +321,10 @@ export abstract class ExpressionCompiler {
     } else if (node.type === 'MemberExpression') {
       if (node.computed) return { is: 'memory', node };
       const object = this.kindOf(node.object);
+      if (object.is === 'record') {
+        const offset = [...object.of.members.values()].indexOf(this.member(node, object.of)) * FIELD_BYTES;
+        return { is: 'field', of: node.object, offset };
+      }
       if (object.is === 'object') {
         const setter = object.of.members.get(SETTER + node.property.name);
         if (setter !== undefined)
@@ -312,11 +340,20 @@ export abstract class ExpressionCompiler {
   private get(place: Place): void {
     const { out } = this;
     if (place.is === 'memory') this.load(place.node);
+    else if (place.is === 'field') out.memory(wasm.I32_LOAD, this.field(place));
     else if (place.is === 'setter') this.refuse(place.callee.node);
     else {
       out.byte(place.is === 'local' ? wasm.LOCAL_GET : GLOBAL_GET);
       out.u32(place.is === 'local' ? place.index : this.compiler.global(place.name, false));
     }
+  }
+
+  /** Leaves the address of an object on the stack. @returns what is to be added to it for the field */
+  private field({ of, offset }: Place & { is: 'field' }): number {
+    const address = this.constant(of);
+    if (address === undefined) this.expression(of);
+    else this.out.i32Const(0);
+    return (address ?? 0) + offset;
   }
 
   private set(place: Place & { is: 'local' | 'global' }): void {
@@ -327,16 +364,16 @@ export abstract class ExpressionCompiler {
   private assign(node: Node, wanted: boolean): void {
     const { out } = this;
     const { left, right, operator } = node;
-    if (this.kindOf(left).is !== 'number') return; // The machine's memory is itself.
+    if (!isValue(this.kindOf(left))) return; // The machine's memory is itself.
     const place = this.place(left);
     if (place.is === 'setter') {
-      if (wanted || operator !== '=') this.refuse(node);
-      this.invoke(place.callee, [right]);
+      if (wanted) this.refuse(node);
+      const value = { ...node, type: 'BinaryExpression', operator: operator.slice(0, -1) };
+      this.invoke(place.callee, [operator === '=' ? right : value]);
       return;
     }
-    if (place.is === 'memory') {
-      if (wanted) this.refuse(node);
-      const { shift, offset } = this.address(left);
+    if (place.is === 'memory' || place.is === 'field') {
+      const { shift, offset } = place.is === 'memory' ? this.address(left) : { shift: 2, offset: this.field(place) };
       if (operator !== '=') {
         const address = this.local('address').index;
         out.localTee(address);
@@ -345,7 +382,10 @@ export abstract class ExpressionCompiler {
       }
       this.expression(right);
       if (operator !== '=') this.operator(node, operator.slice(0, -1), left, right);
+      const value = wanted ? this.local('value').index : -1;
+      if (wanted) out.localTee(value);
       out.memory(STORE[shift], offset);
+      if (wanted) out.localGet(value);
       return;
     }
     if (operator !== '=') this.get(place);
@@ -358,11 +398,11 @@ export abstract class ExpressionCompiler {
   private update(node: Node, wanted: boolean): void {
     const place = this.place(node.argument);
     const one = { type: 'Literal', value: 1 };
-    if (place.is === 'memory') {
+    if (place.is === 'memory' || place.is === 'field' || place.is === 'setter') {
+      if (wanted && !node.prefix) this.refuse(node);
       this.assign({ ...node, left: node.argument, right: one, operator: `${node.operator[0]}=` }, wanted);
       return;
     }
-    if (place.is === 'setter') this.refuse(node);
     if (wanted && !node.prefix) this.get(place);
     this.get(place);
     this.out.i32Const(1);
@@ -433,10 +473,7 @@ export abstract class ExpressionCompiler {
     if (callee.type !== 'MemberExpression' || callee.computed) return this.refuse(node);
     const namespace = this.namespace(callee.object);
     if (namespace !== undefined) return this.callFunction(node, namespace, callee.property.name);
-    if (callee.object.name === 'Math') {
-      this.lesserOrGreater(node);
-      return true;
-    }
+    if (callee.object.name === 'Math') return this.math(node);
     const object = this.kindOf(callee.object);
     if (object.is === 'memory') {
       this.moveOrFill(node, object.shift);
@@ -459,6 +496,17 @@ export abstract class ExpressionCompiler {
     return this.invoke({ node: method.value, module: object.of.module, owner: object.of }, node.arguments, name);
   }
 
+  /** `Math.imul(a, b)`, `Math.clz32(a)`. */
+  private math(node: Node): boolean {
+    const opcode = MATH[node.callee.property.name];
+    if (opcode === undefined) this.lesserOrGreater(node);
+    else {
+      for (const argument of node.arguments) this.expression(argument);
+      this.out.byte(opcode);
+    }
+    return true;
+  }
+
   private callFunction(node: Node, module: Module, name: string): boolean {
     const binding = module.find(name);
     if (binding?.is !== 'function') return this.refuse(node);
@@ -477,14 +525,14 @@ export abstract class ExpressionCompiler {
       this.endFunction();
       return true;
     }
-    if (compiler.isInlined(node) && !this.inlining.has(node)) {
+    if (compiler.isInlined(node, this.isCase) && !this.inlining.has(node)) {
       this.inline(callee, given);
       return hasResult(node);
     }
     const names = new Map<string, Local>();
     for (const [index, parameter] of node.params.entries()) {
       const local = this.parameter(callee, parameter, given[index], names);
-      if (local.kind.is === 'number') this.argument(callee, local, given[index], parameter, names);
+      if (isValue(local.kind)) this.argument(callee, local, given[index], parameter, names);
     }
     const { index } = compiler.want(node, callee.module, callee.owner);
     this.calls.set(index, (this.calls.get(index) ?? 0) + 1);
@@ -511,31 +559,36 @@ export abstract class ExpressionCompiler {
     const names = new Map<string, Local>();
     for (const [index, parameter] of node.params.entries()) {
       const local = this.parameter(callee, parameter, given[index], names);
-      if (local.kind.is !== 'number') continue;
+      if (!isValue(local.kind)) continue;
       // A constant that the function changes is a variable like any other.
       if (local.constant !== undefined && !assigns(node.body, (parameter.left ?? parameter).name)) continue;
       this.argument(callee, local, given[index], parameter, names);
       local.constant = undefined;
-      local.index = this.localCount++;
+      local.index = this.allocate();
       this.out.localSet(local.index);
     }
     const only = onlyReturns(node);
+    const start = this.out.length;
+    const { apart } = this;
+    this.apart = 0;
     this.inlining.add(node);
     this.inside(callee, names, () => (only === undefined ? this.inlined(node) : this.expression(only)));
     this.inlining.delete(node);
+    const bytes = this.out.length - start;
+    this.apart = apart + (this.compiler.expands(node, bytes - this.apart) ? bytes : this.apart);
   }
 
-  /** Adds a parameter to `names`: an object that needs no value, or a number; its constant if the argument is one. */
+  /** Adds a parameter to `names`: an object that needs no value, or one with a value; its constant if the argument is one. */
   private parameter(callee: Callee, parameter: Node, given: Node, names: Map<string, Local>): Local {
     const { name, typeAnnotation } = parameter.left ?? parameter;
     const kind = callee.module.kindOfType(typeAnnotation);
-    const constant = kind.is === 'number' && given !== undefined ? this.constant(given) : undefined;
+    const constant = isValue(kind) && given !== undefined ? this.constant(given) : undefined;
     const local: Local = { index: -1, kind, unsigned: false, constant };
     names.set(name, local);
     return local;
   }
 
-  /** Leaves the value of a number's parameter on the stack: of its argument, or else its own. */
+  /** Leaves the value of a parameter on the stack: of its argument, or else its own. */
   private argument(callee: Callee, { constant }: Local, given: Node, parameter: Node, names: Map<string, Local>): void {
     if (constant !== undefined) this.out.i32Const(constant | 0);
     else if (given !== undefined) this.expression(given);

@@ -4,7 +4,7 @@ import * as op from '../ir/ops.ts';
 import * as wasm from '../wasm/encoder.ts';
 import type { AotCompiler, Wanted } from './compile.ts';
 import { ExpressionCompiler, type Local } from './expression.ts';
-import { hasResult, type Node, NUMBER } from './program.ts';
+import { hasResult, isValue, type Node, NUMBER } from './program.ts';
 
 /** A block, loop or `if` of WebAssembly that is open. */
 interface Frame {
@@ -15,6 +15,12 @@ interface Frame {
   /** Of a function that stands in place of its call: the local that takes its result, or −1. */
   result?: number;
 }
+
+/** A `switch` of so many cases becomes a table of branches, if at least half of that is used. */
+const DENSE_CASES = 6;
+
+/** From so many on what only one case calls stands apart. */
+const MANY_CASES = 10;
 
 const PLAIN: Frame = { breaks: false, continues: false, label: undefined };
 
@@ -30,7 +36,7 @@ export class FunctionCompiler extends ExpressionCompiler {
     for (const parameter of wanted.node.params) {
       const { name, typeAnnotation } = parameter.left ?? parameter;
       const kind = this.module.kindOfType(typeAnnotation);
-      this.declare(name, kind.is === 'number' ? this.local(name) : { index: -1, kind, unsigned: false });
+      this.declare(name, isValue(kind) ? { ...this.local(name), kind } : { index: -1, kind, unsigned: false });
     }
     this.parameters = this.localCount;
   }
@@ -45,13 +51,20 @@ export class FunctionCompiler extends ExpressionCompiler {
     out.byte(wasm.END);
     const body = new wasm.Encoder();
     body.u32(1);
-    body.u32(this.localCount - this.parameters);
+    body.u32(this.localLimit - this.parameters);
     body.byte(wasm.VALUE_TYPE[op.T_I32]);
     body.raw(out.written());
     return body.written().slice();
   }
 
   protected statement(node: Node, label?: string): void {
+    const { localCount } = this;
+    this.compileStatement(node, label);
+    // A declaration's are its scope's.
+    if (node.type !== 'VariableDeclaration') this.localCount = localCount;
+  }
+
+  private compileStatement(node: Node, label: string | undefined): void {
     switch (node.type) {
       case 'BlockStatement':
         this.scoped(() => {
@@ -108,7 +121,7 @@ export class FunctionCompiler extends ExpressionCompiler {
   }
 
   protected inlined(node: Node): void {
-    const result = hasResult(node) ? this.localCount++ : -1;
+    const result = hasResult(node) ? this.allocate() : -1;
     this.open(wasm.BLOCK, { ...PLAIN, result });
     this.statement(node.body);
     this.close();
@@ -142,11 +155,11 @@ export class FunctionCompiler extends ExpressionCompiler {
       return;
     }
     const kind = init ? this.kindOf(init) : NUMBER;
-    if (kind.is !== 'number') {
+    if (!isValue(kind)) {
       this.declare(id.name, { index: -1, kind, unsigned: false });
       return;
     }
-    const local: Local = this.local(id.name);
+    const local: Local = { ...this.local(id.name), kind };
     if (init) {
       this.expression(init);
       this.out.localSet(local.index);
@@ -175,30 +188,57 @@ export class FunctionCompiler extends ExpressionCompiler {
 
   /** Blocks inside each other: the tests stand in the innermost, the code of case k behind the k-th that ends. */
   private switch({ discriminant, cases }: Node, label: string | undefined): void {
-    const { out } = this;
-    const value = this.local('switch').index;
-    this.expression(discriminant);
-    out.localSet(value);
     this.open(wasm.BLOCK, { breaks: true, continues: false, label });
     for (const _ of cases) this.open(wasm.BLOCK, PLAIN);
-    let other = cases.length;
-    for (const [index, { test }] of cases.entries()) {
-      if (test === null) other = index;
-      else {
-        out.localGet(value);
-        this.expression(test);
-        out.byte(op.I32_EQ);
-        out.branch(wasm.BR_IF, index);
-      }
-    }
-    out.branch(wasm.BR, other);
+    this.expression(discriminant);
+    const other = cases.findIndex(({ test }: Node) => test === null);
+    const otherwise = other < 0 ? cases.length : other;
+    const values = cases.map(({ test }: Node) => (test === null ? undefined : this.constant(test)));
+    const known = values.filter((value: number | undefined) => value !== undefined);
+    const least = Math.min(...known);
+    const span = Math.max(...known) - least + 1;
+    const isDense = known.length >= DENSE_CASES && span <= 2 * known.length;
+    if (isDense && known.length === cases.length - Number(other >= 0)) {
+      this.branchTable(
+        least,
+        Array.from({ length: span }, (_, n) => values.indexOf(least + n)),
+        otherwise,
+      );
+    } else this.compareInTurn(cases, otherwise);
+    const { isCase } = this;
+    this.isCase ||= cases.length >= MANY_CASES;
     this.scoped(() => {
       for (const { consequent } of cases) {
         this.close();
         for (const statement of consequent) this.statement(statement);
       }
     });
+    this.isCase = isCase;
     this.close();
+  }
+
+  /** Leads to `cases[value - least]`, or else (-1) to `otherwise`; the value is on the stack. */
+  private branchTable(least: number, cases: readonly number[], otherwise: number): void {
+    const { out } = this;
+    out.i32Const(least);
+    out.byte(op.I32_SUB);
+    out.byte(wasm.BR_TABLE);
+    out.u32(cases.length);
+    for (const index of [...cases, otherwise]) out.u32(index < 0 ? otherwise : index);
+  }
+
+  private compareInTurn(cases: readonly Node[], otherwise: number): void {
+    const { out } = this;
+    const value = this.local('switch').index;
+    out.localSet(value);
+    for (const [index, { test }] of cases.entries()) {
+      if (test === null) continue;
+      out.localGet(value);
+      this.expression(test);
+      out.byte(op.I32_EQ);
+      out.branch(wasm.BR_IF, index);
+    }
+    out.branch(wasm.BR, otherwise);
   }
 
   private branch({ label, type, ...node }: Node, leads: (frame: Frame) => boolean): void {

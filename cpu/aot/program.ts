@@ -12,9 +12,11 @@ import { type Column, columnOf } from '../isa/columns.ts';
 // biome-ignore lint/suspicious/noExplicitAny: the parser's types have no common base with properties
 export type Node = any;
 
-/** What an expression is, as far as it is no number. Each class has one instance, so its type says which object it is. */
+/** What an expression is, as far as it is no number. Most classes have one instance, so its type says which object it is. */
 export type Kind =
   | { is: 'number' }
+  /** An object of a class with several instances, all of whose fields are numbers: its value is its address in the memory. */
+  | { is: 'record'; of: Shape }
   /** The machine's memory as Uint8Array, Uint16Array or Int32Array: log2 of the element's size. */
   | { is: 'memory'; shift: number }
   /** A constant table, found at `name` in the data. */
@@ -38,6 +40,11 @@ export type Binding =
 const MEMORY_SHIFT: Record<string, number> = { Uint8Array: 0, Uint16Array: 1, Int32Array: 2 };
 
 export const NUMBER: Kind = { is: 'number' };
+
+/** Has an expression of this kind a value when the program runs? */
+export function isValue({ is }: Kind): boolean {
+  return is === 'number' || is === 'record';
+}
 
 export class Module {
   readonly path: string;
@@ -109,7 +116,8 @@ export class Module {
     const { name } = type.typeName;
     if (MEMORY_SHIFT[name] !== undefined) return { is: 'memory', shift: MEMORY_SHIFT[name] };
     const binding = this.find(name);
-    return binding?.is === 'shape' ? { is: 'object', of: binding.shape } : NUMBER;
+    if (binding?.is !== 'shape') return NUMBER;
+    return { is: this.program.records.includes(binding.shape.name) ? 'record' : 'object', of: binding.shape };
   }
 
   /** The kind of a declaration: by its annotation, or else by what it starts with. */
@@ -142,6 +150,12 @@ type LocalNames = (name: string) => { constant?: number | undefined } | undefine
 
 export class Program {
   private readonly modules = new Map<string, Module>();
+  /** Names of the classes that have several instances. */
+  readonly records: readonly string[];
+
+  constructor(records: readonly string[]) {
+    this.records = records;
+  }
 
   module(path: string): Module {
     let module = this.modules.get(path);
@@ -193,6 +207,10 @@ export class Program {
 
   /** A call of a function that only returns an expression, with constants. */
   private evaluateCall({ callee, arguments: given }: Node, module: Module, local: LocalNames): number | undefined {
+    if (callee.object?.name === 'Math' && callee.property.name === 'log2') {
+      const value = this.evaluate(given[0], module, local);
+      return value === undefined ? undefined : Math.log2(value);
+    }
     const binding = callee.type === 'Identifier' ? module.find(callee.name) : undefined;
     if (binding?.is !== 'function') return undefined;
     const body = onlyReturns(binding.node);

@@ -32,6 +32,16 @@ export function sub(z: Unpacked, a: Unpacked, b: Unpacked): Unpacked {
 
 const small = new Unpacked();
 
+/** Carries out of the sums that `plus` made since this was last 0. */
+let carry = 0;
+
+/** @returns the sum of two unsigned words, cut to one. */
+function plus(a: number, b: number): number {
+  const sum = (a + b) | 0;
+  if (sum >>> 0 < a >>> 0) carry++;
+  return sum;
+}
+
 /** z = a + b, taking `bSign` for the sign of `b` (a NaN keeps its own). */
 function addSigned(z: Unpacked, a: Unpacked, b: Unpacked, bSign: number): Unpacked {
   if (a.kind >= NAN || b.kind >= NAN) return propagateNan(z, a, b);
@@ -66,11 +76,12 @@ function addSigned(z: Unpacked, a: Unpacked, b: Unpacked, bSign: number): Unpack
 /** z += small, both aligned to z's exponent; z.ext is 0. */
 function addMagnitude(z: Unpacked): void {
   z.ext = small.ext;
-  const lo = (z.lo >>> 0) + (small.lo >>> 0);
-  const hi = (z.hi >>> 0) + (small.hi >>> 0) + (lo > 0xffffffff ? 1 : 0);
-  z.lo = lo | 0;
-  z.hi = hi | 0;
-  if (hi > 0xffffffff) {
+  carry = 0;
+  z.lo = plus(z.lo, small.lo);
+  const carried = carry;
+  carry = 0;
+  z.hi = plus(plus(z.hi, small.hi), carried);
+  if (carry !== 0) {
     shiftRightJam(z, 1);
     z.hi |= 0x80000000;
     z.exp++;
@@ -80,9 +91,12 @@ function addMagnitude(z: Unpacked): void {
 /** z −= small ≤ z. */
 function subtractMagnitude(z: Unpacked): void {
   z.ext = -small.ext | 0;
-  const lo = (z.lo >>> 0) - (small.lo >>> 0) - (small.ext !== 0 ? 1 : 0);
-  z.hi = (z.hi - small.hi - (lo < 0 ? 1 : 0)) | 0;
-  z.lo = lo | 0;
+  // What `ext` borrows comes on top of the subtrahend, where it may carry.
+  carry = 0;
+  const subtrahend = plus(small.lo, small.ext !== 0 ? 1 : 0);
+  if (z.lo >>> 0 < subtrahend >>> 0) carry++;
+  z.hi = (z.hi - small.hi - carry) | 0;
+  z.lo = (z.lo - subtrahend) | 0;
   if ((z.hi | z.lo | z.ext) === 0) setZero(z, zeroSign());
   else normalize(z);
 }
@@ -98,9 +112,9 @@ function mulHigh(a: number, b: number): number {
   const aHi = a >>> 16;
   const bLo = b & 0xffff;
   const bHi = b >>> 16;
-  const mid = aHi * bLo + (Math.imul(aLo, bLo) >>> 16);
-  const mid2 = aLo * bHi + (mid & 0xffff);
-  return (aHi * bHi + (mid >>> 16) + (mid2 >>> 16)) | 0;
+  const mid = (Math.imul(aHi, bLo) + (Math.imul(aLo, bLo) >>> 16)) | 0;
+  const mid2 = (Math.imul(aLo, bHi) + (mid & 0xffff)) | 0;
+  return (Math.imul(aHi, bHi) + (mid >>> 16) + (mid2 >>> 16)) | 0;
 }
 
 /** z = a × b. `z` may be an operand. */
@@ -125,16 +139,15 @@ export function mul(z: Unpacked, a: Unpacked, b: Unpacked): Unpacked {
 
 /** hi:lo:ext of `z` = the upper 96 bits of the product of two 64-bit significands, the rest jammed. */
 function multiplySignificands(z: Unpacked, a: Unpacked, b: Unpacked): void {
-  // Columns of 32 bits from the right; sums of a few words are exact in a double.
+  // Columns of 32 bits from the right.
   const low = Math.imul(a.lo, b.lo);
-  const column1 = (mulHigh(a.lo, b.lo) >>> 0) + (Math.imul(a.hi, b.lo) >>> 0) + (Math.imul(a.lo, b.hi) >>> 0);
-  const column2 =
-    (mulHigh(a.hi, b.lo) >>> 0) +
-    (mulHigh(a.lo, b.hi) >>> 0) +
-    (Math.imul(a.hi, b.hi) >>> 0) +
-    Math.floor(column1 / 0x100000000);
-  const column3 = (mulHigh(a.hi, b.hi) >>> 0) + Math.floor(column2 / 0x100000000);
-  z.hi = column3 | 0;
-  z.lo = column2 | 0;
+  carry = 0;
+  const column1 = plus(plus(mulHigh(a.lo, b.lo), Math.imul(a.hi, b.lo)), Math.imul(a.lo, b.hi));
+  const carried = carry;
+  carry = 0;
+  const crossed = plus(mulHigh(a.hi, b.lo), mulHigh(a.lo, b.hi));
+  const column2 = plus(plus(crossed, Math.imul(a.hi, b.hi)), carried);
+  z.hi = (mulHigh(a.hi, b.hi) + carry) | 0;
+  z.lo = column2;
   z.ext = column1 | (low !== 0 ? 1 : 0);
 }

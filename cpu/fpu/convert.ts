@@ -27,7 +27,7 @@ export const EQUAL = 1;
 export const GREATER = 2;
 export const UNORDERED = 3;
 /** CF, PF and ZF by relation, for COMISx, UCOMISx, FCOMI and FUCOMI. */
-export const COMPARE_EFLAGS: readonly number[] = [0x01, 0x40, 0x00, 0x45];
+export const COMPARE_EFLAGS = Uint8Array.of(0x01, 0x40, 0x00, 0x45);
 
 /**
  * @param quiet whether a quiet NaN is no invalid operation (FUCOM, UCOMISD, CMPEQPD, …); a signaling one always is.
@@ -87,7 +87,8 @@ export function toInteger(a: Unpacked, width: number, rc: number): void {
 /** Does the plain magnitude `hi:lo` fit a signed integer? The most negative one is one further from zero. */
 function fitsSigned(z: Unpacked, width: number): boolean {
   if (width === 64) return z.hi >= 0 || (z.sign !== 0 && z.hi === (0x80000000 | 0) && z.lo === 0);
-  return z.hi === 0 && z.lo >>> 0 <= 2 ** (width - 1) - 1 + z.sign;
+  const limit = ((1 << (width - 1)) - 1 + z.sign) >>> 0;
+  return z.hi === 0 && z.lo >>> 0 <= limit;
 }
 
 /** z = a rounded to an integral value by `rc`; PE if that is another value (the caller may drop it). */

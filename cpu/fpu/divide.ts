@@ -114,15 +114,15 @@ function squareRootSignificand(z: Unpacked, a: Unpacked): void {
     const sub2 = rootHi >>> 30;
     const sub1 = (rootHi << 2) | (rootLo >>> 30);
     const sub0 = (rootLo << 2) | 1;
-    const diff0 = (rem0 >>> 0) - (sub0 >>> 0);
-    const diff1 = (rem1 >>> 0) - (sub1 >>> 0) - (diff0 < 0 ? 1 : 0);
-    const diff2 = rem2 - sub2 - (diff1 < 0 ? 1 : 0);
+    const borrow0 = rem0 >>> 0 < sub0 >>> 0 ? 1 : 0;
+    const borrow1 = rem1 >>> 0 < sub1 >>> 0 || (rem1 === sub1 && borrow0 !== 0) ? 1 : 0;
+    const diff2 = rem2 - sub2 - borrow1;
     rootHi = (rootHi << 1) | (rootLo >>> 31);
     rootLo <<= 1;
     if (diff2 >= 0) {
       rem2 = diff2;
-      rem1 = diff1 | 0;
-      rem0 = diff0 | 0;
+      rem1 = (rem1 - sub1 - borrow0) | 0;
+      rem0 = (rem0 - sub0) | 0;
       rootLo |= 1;
     }
   }

@@ -8,6 +8,9 @@
  *
  * Nothing here allocates: operands and results are `Unpacked` objects made once at module scope whose fields always
  * hold int32 values (small integers to a 64-bit V8, never boxed). No BigInt, no 64-bit doubles as integers.
+ *
+ * What x87 instructions need that are common is compiled ahead of time as well (aot/compile.ts; there an `Unpacked` is an
+ * address): it keeps to int32 sums and products, and a module's `Unpacked` keeps nothing from one instruction to the next.
  */
 
 /** What an unpacked number is. Comparisons such as `kind >= NAN` rely on this order. */
@@ -35,18 +38,32 @@ export class Unpacked {
   denormal = 0;
 }
 
-/** Where a result is rounded: bits of significand, and exponents of the smallest and largest normal number. */
-export interface Format {
-  readonly precision: number;
-  readonly emin: number;
-  readonly emax: number;
+/** A format that a result is rounded to, as one number: its bits of significand and its largest exponent. */
+function format(precision: number, emax: number): number {
+  return precision | (emax << 8);
 }
-export const BINARY32: Format = { precision: 24, emin: -126, emax: 127 };
-export const BINARY64: Format = { precision: 53, emin: -1022, emax: 1023 };
+
+/** Bits of significand. */
+export function precisionOf(format: number): number {
+  return format & 0xff;
+}
+
+/** Exponent of the largest normal number. */
+export function emaxOf(format: number): number {
+  return format >> 8;
+}
+
+/** Exponent of the smallest one (IEEE 754-2019, 3.3). */
+export function eminOf(format: number): number {
+  return 1 - emaxOf(format);
+}
+
+export const BINARY32 = format(24, 127);
+export const BINARY64 = format(53, 1023);
 /** x87 registers; the narrower two are what precision control selects: fewer bits, the same exponents. */
-export const EXTENDED: Format = { precision: 64, emin: -16382, emax: 16383 };
-export const EXTENDED_53: Format = { precision: 53, emin: -16382, emax: 16383 };
-export const EXTENDED_24: Format = { precision: 24, emin: -16382, emax: 16383 };
+export const EXTENDED = format(64, 16383);
+export const EXTENDED_53 = format(53, 16383);
+export const EXTENDED_24 = format(24, 16383);
 
 /** Exception flags; the bit positions of MXCSR, of FSW, and of the masks in FCW (MXCSR has its masks 7 bits higher). */
 export const IE = 0x01;

@@ -7,6 +7,7 @@ import { mul } from './arith.ts';
 import {
   copy,
   EXTENDED,
+  eminOf,
   FINITE,
   fp,
   INFINITE,
@@ -167,7 +168,7 @@ export function yTimesLog2(z: Unpacked, y: Unpacked, x: Unpacked): Unpacked {
     unpackInt32(wholeLogarithm, x.exp);
     mul(z, y, wholeLogarithm);
     // Hardware calls even this inexact, and so an underflow if it is tiny.
-    if (!fp.unmasked(PRE_COMPUTATION)) fp.flags |= z.exp < EXTENDED.emin ? UE | PE : PE;
+    if (!fp.unmasked(PRE_COMPUTATION)) fp.flags |= z.exp < eminOf(EXTENDED) ? UE | PE : PE;
     return z;
   }
   // x = m × 2^k, m in [√½, √2); log2 m = log2((1 + t)/(1 − t)), t = (m − 1)/(m + 1).

@@ -4,11 +4,13 @@
  */
 import {
   copy,
+  emaxOf,
+  eminOf,
   FINITE,
-  type Format,
   fp,
   OE,
   PE,
+  precisionOf,
   RC_DOWN,
   RC_NEAREST,
   RC_UP,
@@ -88,11 +90,11 @@ function roundSignificand(z: Unpacked, precision: number): boolean {
 const trial = new Unpacked();
 
 /** With unbounded exponents, would `z` (just below the smallest normal number) round to less than that number? */
-function staysTiny(z: Unpacked, f: Format): boolean {
-  if (z.exp < f.emin - 1) return true;
+function staysTiny(z: Unpacked, f: number): boolean {
+  if (z.exp < eminOf(f) - 1) return true;
   copy(trial, z);
-  roundSignificand(trial, f.precision);
-  return trial.exp < f.emin;
+  roundSignificand(trial, precisionOf(f));
+  return trial.exp < eminOf(f);
 }
 
 /**
@@ -102,23 +104,23 @@ function staysTiny(z: Unpacked, f: Format): boolean {
  * @param wrap whether an unmasked overflow or underflow gives the result with its exponent wrapped (x87 registers);
  *   otherwise the result is then unusable (SSE and x87 stores leave the destination alone).
  */
-export function round(z: Unpacked, f: Format, wrap = false): Unpacked {
+export function round(z: Unpacked, f: number, wrap = false): Unpacked {
   fp.roundedUp = 0;
   if (z.kind !== FINITE) return z;
-  if (z.exp < f.emin) return roundTiny(z, f, wrap);
-  const inexact = roundSignificand(z, f.precision);
+  if (z.exp < eminOf(f)) return roundTiny(z, f, wrap);
+  const inexact = roundSignificand(z, precisionOf(f));
   if (inexact) fp.flags |= PE;
-  if (z.exp > f.emax) overflow(z, f, wrap);
+  if (z.exp > emaxOf(f)) overflow(z, f, wrap);
   return z;
 }
 
-function roundTiny(z: Unpacked, f: Format, wrap: boolean): Unpacked {
+function roundTiny(z: Unpacked, f: number, wrap: boolean): Unpacked {
   const tiny = staysTiny(z, f);
   if (tiny && !(fp.masks & UE)) {
     fp.flags |= UE;
     if (wrap) z.exp += X87_WRAP;
-    if (roundSignificand(z, f.precision)) fp.flags |= PE;
-    if (wrap && z.exp < f.emin) {
+    if (roundSignificand(z, precisionOf(f))) fp.flags |= PE;
+    if (wrap && z.exp < eminOf(f)) {
       fp.flags |= PE;
       fp.roundedUp = 0;
       setZero(z, z.sign);
@@ -129,18 +131,18 @@ function roundTiny(z: Unpacked, f: Format, wrap: boolean): Unpacked {
     fp.flags |= UE | PE;
     return setZero(z, z.sign);
   }
-  shiftRightJam(z, f.emin - z.exp);
-  z.exp = f.emin;
-  if (roundSignificand(z, f.precision)) fp.flags |= tiny ? UE | PE : PE;
+  shiftRightJam(z, eminOf(f) - z.exp);
+  z.exp = eminOf(f);
+  if (roundSignificand(z, precisionOf(f))) fp.flags |= tiny ? UE | PE : PE;
   if ((z.hi | z.lo) === 0) setZero(z, z.sign);
   return z;
 }
 
-function overflow(z: Unpacked, f: Format, wrap: boolean): Unpacked {
+function overflow(z: Unpacked, f: number, wrap: boolean): Unpacked {
   fp.flags |= OE;
   if (!(fp.masks & OE)) {
     if (wrap) z.exp -= X87_WRAP;
-    if (wrap && z.exp > f.emax) {
+    if (wrap && z.exp > emaxOf(f)) {
       fp.flags |= PE;
       fp.roundedUp = 1;
       setInfinity(z, z.sign);
@@ -150,9 +152,10 @@ function overflow(z: Unpacked, f: Format, wrap: boolean): Unpacked {
   fp.flags |= PE;
   fp.roundedUp = fp.rc === RC_NEAREST || fp.rc === (z.sign ? RC_DOWN : RC_UP) ? 1 : 0;
   if (fp.roundedUp) return setInfinity(z, z.sign);
-  z.exp = f.emax;
-  z.hi = f.precision >= 32 ? -1 : -1 << (32 - f.precision);
-  z.lo = f.precision <= 32 ? 0 : f.precision === 64 ? -1 : -1 << (64 - f.precision);
+  z.exp = emaxOf(f);
+  const precision = precisionOf(f);
+  z.hi = precision >= 32 ? -1 : -1 << (32 - precision);
+  z.lo = precision <= 32 ? 0 : precision === 64 ? -1 : -1 << (64 - precision);
   return z;
 }
 

@@ -1,92 +1,78 @@
 /**
- * x87 comparison and classification: makers of the handlers of FCOM and its kin, FTST and FXAM (SDM vol. 1, 8.1.3.3 and
- * 8.3.6). An empty register compares as unordered.
+ * x87 comparison and classification: FCOM and its kin, FTST and FXAM (SDM vol. 1, 8.1.3.3 and 8.3.6). An empty register
+ * compares as unordered.
  */
-import { COMPARE_EFLAGS, compare, EQUAL, GREATER, LESS, UNORDERED } from './convert.ts';
+import { COMPARE_EFLAGS, compare, UNORDERED } from './convert.ts';
 import { fp, INFINITE, NAN, PRE_COMPUTATION, setZero, UNSUPPORTED, Unpacked, ZERO } from './float.ts';
-import type { Handler, Source } from './x87-operations.ts';
+import { operandSize, pops } from './x87-forms.ts';
+import { readOperand } from './x87-operations.ts';
 import { SW_C0, SW_C2, SW_C3, type X87State } from './x87-state.ts';
 
 const a = new Unpacked();
 const b = new Unpacked();
 
-/** C0, C2 and C3 for a relation. */
-const CONDITIONS: Readonly<Record<number, number>> = {
-  [LESS]: SW_C0,
-  [EQUAL]: SW_C3,
-  [GREATER]: 0,
-  [UNORDERED]: SW_C0 | SW_C2 | SW_C3,
-};
-
-/** Sets C0, C2 and C3, leaving C1. */
-export function setConditions(x: X87State, bits: number): void {
-  x.sw = (x.sw & ~(SW_C0 | SW_C2 | SW_C3)) | bits;
-}
+/** C0, C2 and C3 are where SAHF makes CF, PF and ZF of them. */
+const CONDITIONS_SHIFT = 8;
 
 /** Sets C0, C2, C3 for the relation of ST(0), in `a`, to `b`. */
 function finishCompare(x: X87State, quiet: boolean, pops: number): void {
   const relation = compare(a, b, quiet);
-  setConditions(x, CONDITIONS[relation]);
-  if (fp.unmasked(PRE_COMPUTATION)) return;
-  for (; pops > 0; pops--) x.pop();
+  x.setConditions(COMPARE_EFLAGS[relation] << CONDITIONS_SHIFT);
+  if (!fp.unmasked(PRE_COMPUTATION)) x.popTimes(pops);
 }
 
 /** A comparison with an empty register is unordered. */
 function underflowCompare(x: X87State, pops: number): void {
   const masked = x.stackUnderflow();
-  setConditions(x, CONDITIONS[UNORDERED]);
-  if (masked) for (; pops > 0; pops--) x.pop();
+  x.setConditions(COMPARE_EFLAGS[UNORDERED] << CONDITIONS_SHIFT);
+  if (masked) x.popTimes(pops);
 }
 
-/** FCOM, FCOMP, FICOM, FICOMP with memory. */
-export const compareMemory =
-  (source: Source, pops: number): Handler =>
-  (x) => {
-    if (x.isEmpty(0)) return underflowCompare(x, pops);
-    source(b, x);
-    x.read(a, 0);
-    finishCompare(x, false, pops);
-  };
-
-/** FCOM, FCOMP, FCOMPP, and (quiet) FUCOM, FUCOMP, FUCOMPP. */
-export const compareRegister =
-  (quiet: boolean, pops: number): Handler =>
-  (x, i) => {
-    if (x.isEmpty(0) || x.isEmpty(i)) return underflowCompare(x, pops);
-    x.read(a, 0);
-    x.read(b, i);
-    finishCompare(x, quiet, pops);
-  };
+/** FCOM, FCOMP, FCOMPP, FICOM, FICOMP, and (quiet) FUCOM, FUCOMP, FUCOMPP. */
+export function compareTop(x: X87State, form: number, i: number, quiet: boolean): void {
+  const inMemory = operandSize(form) !== 0;
+  if (x.isEmpty(0) || (!inMemory && x.isEmpty(i))) {
+    underflowCompare(x, pops(form));
+    return;
+  }
+  x.read(a, 0);
+  if (inMemory) readOperand(x, b, form);
+  else x.read(b, i);
+  finishCompare(x, quiet, pops(form));
+}
 
 /** FTST. */
-export const test: Handler = (x) => {
-  if (x.isEmpty(0)) return underflowCompare(x, 0);
+export function test(x: X87State): void {
+  if (x.isEmpty(0)) {
+    underflowCompare(x, 0);
+    return;
+  }
   x.read(a, 0);
   setZero(b, 0);
   finishCompare(x, false, 0);
-};
+}
 
 /** FCOMI, FCOMIP, FUCOMI, FUCOMIP: the relation to ZF, PF, CF. */
-export const compareFlags =
-  (quiet: boolean, pops: number): Handler =>
-  (x, i) => {
-    if (x.isEmpty(0) || x.isEmpty(i)) {
-      x.stackUnderflow();
-      x.eflags = COMPARE_EFLAGS[UNORDERED];
-    } else {
-      x.eflags = COMPARE_EFLAGS[compare(x.read(a, 0), x.read(b, i), quiet)];
-    }
-    if (pops && !fp.unmasked(PRE_COMPUTATION)) x.pop();
-  };
+export function compareFlags(x: X87State, form: number, i: number, quiet: boolean): void {
+  let relation = UNORDERED;
+  if (x.isEmpty(0) || x.isEmpty(i)) x.stackUnderflow();
+  else {
+    x.read(a, 0);
+    x.read(b, i);
+    relation = compare(a, b, quiet);
+  }
+  x.eflags = COMPARE_EFLAGS[relation];
+  if (!fp.unmasked(PRE_COMPUTATION)) x.popTimes(pops(form));
+}
 
 /** FXAM: class of ST(0) in C3, C2, C0 and its sign in C1; nothing is invalid here. */
-export const examine: Handler = (x) => {
+export function examine(x: X87State): void {
   x.read(a, 0);
   fp.roundedUp = a.sign;
-  if (x.isEmpty(0)) setConditions(x, SW_C3 | SW_C0);
-  else if (a.kind === UNSUPPORTED) setConditions(x, 0);
-  else if (a.kind === NAN) setConditions(x, SW_C0);
-  else if (a.kind === INFINITE) setConditions(x, SW_C2 | SW_C0);
-  else if (a.kind === ZERO) setConditions(x, SW_C3);
-  else setConditions(x, a.denormal ? SW_C3 | SW_C2 : SW_C2);
-};
+  if (x.isEmpty(0)) x.setConditions(SW_C3 | SW_C0);
+  else if (a.kind === UNSUPPORTED) x.setConditions(0);
+  else if (a.kind === NAN) x.setConditions(SW_C0);
+  else if (a.kind === INFINITE) x.setConditions(SW_C2 | SW_C0);
+  else if (a.kind === ZERO) x.setConditions(SW_C3);
+  else x.setConditions(a.denormal ? SW_C3 | SW_C2 : SW_C2);
+}

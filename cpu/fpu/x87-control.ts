@@ -2,7 +2,11 @@
  * x87 control instructions and state images: FNINIT, FNCLEX, FLDCW, FLDENV, FNSTENV, FNSAVE, FRSTOR (SDM vol. 1, 8.1.10
  * and figures 8-9…8-12), FXSAVE and FXRSTOR (vol. 1, 10.5) and what MMX instructions do to the state (vol. 1, 9.5).
  */
+import { S_FCS, S_FDP, S_FDS, S_FIP, S_FPU_OPERAND, S_X87 } from '../state.ts';
 import { CW_FIXED, CW_INITIAL, CW_WRITABLE, SW_B, type X87State } from './x87-state.ts';
+
+/** Where words on their way stand, in `u16`. */
+const WORD = S_FPU_OPERAND >> 1;
 
 /** The four layouts of the environment. */
 export const ENV_PROTECTED_32 = 0;
@@ -35,11 +39,10 @@ function reset(x: X87State): void {
 
 /** The pointers, which FNSAVE clears too, but only once it has been stored. */
 export function clearPointers(x: X87State): void {
-  const { fip, fdp, fcs, fds } = x.layout;
-  x.i32.fill(0, fip >> 2, (fip >> 2) + 2);
-  x.i32.fill(0, fdp >> 2, (fdp >> 2) + 2);
-  x.u16[fcs >> 1] = 0;
-  x.u16[fds >> 1] = 0;
+  x.i32.fill(0, S_FIP >> 2, (S_FIP >> 2) + 2);
+  x.i32.fill(0, S_FDP >> 2, (S_FDP >> 2) + 2);
+  x.u16[S_FCS >> 1] = 0;
+  x.u16[S_FDS >> 1] = 0;
 }
 
 /** FNCLEX. */
@@ -53,17 +56,17 @@ function setControl(x: X87State, value: number): void {
 
 /** FLDCW. */
 export function loadControl(x: X87State): void {
-  setControl(x, x.operand16[0]);
+  setControl(x, x.u16[WORD]);
 }
 
 /** FNSTCW. */
 export function storeControl(x: X87State): void {
-  x.operand16[0] = x.cw;
+  x.u16[WORD] = x.cw;
 }
 
 /** FNSTSW, to memory or AX. */
 export function storeStatus(x: X87State): void {
-  x.operand16[0] = x.sw;
+  x.u16[WORD] = x.sw;
 }
 
 const TAG_VALID = 0;
@@ -74,7 +77,7 @@ const TAG_EMPTY = 3;
 /** The two-bit tag of physical register `r`, found from its contents. */
 function fullTag(x: X87State, r: number): number {
   if ((x.tw & (1 << r)) === 0) return TAG_EMPTY;
-  const at = (x.layout.registers + 16 * r) >> 2;
+  const at = (S_X87 + 16 * r) >> 2;
   const exponent = x.i32[at + 2] & 0x7fff;
   const hi = x.i32[at + 1];
   if (exponent === 0 && (hi | x.i32[at]) === 0) return TAG_ZERO;
@@ -99,11 +102,11 @@ export function storeEnvironment(x: X87State, format: number): void {
 }
 
 function writeEnvironment(x: X87State, format: number): void {
-  const { layout, i32, u16, operand16, operand32 } = x;
-  const ip = i32[layout.fip >> 2];
-  const dp = i32[layout.fdp >> 2];
-  const cs = u16[layout.fcs >> 1];
-  const ds = u16[layout.fds >> 1];
+  const { i32, u16, operand16, operand32 } = x;
+  const ip = i32[S_FIP >> 2];
+  const dp = i32[S_FDP >> 2];
+  const cs = u16[S_FCS >> 1];
+  const ds = u16[S_FDS >> 1];
   const tags = fullTagWord(x);
   // The real-mode layouts hold linear addresses.
   const linearIp = ((cs << 4) + ip) | 0;
@@ -132,7 +135,7 @@ function writeEnvironment(x: X87State, format: number): void {
 
 /** FLDENV: the environment from `x.operand`. */
 export function loadEnvironment(x: X87State, format: number): void {
-  const { layout, i32, u16, operand16, operand32 } = x;
+  const { i32, u16, operand16, operand32 } = x;
   const narrow = format >= ENV_PROTECTED_16;
   const step = narrow ? 1 : 2;
   setControl(x, operand16[0]);
@@ -154,12 +157,12 @@ export function loadEnvironment(x: X87State, format: number): void {
     x.fop = operand16[9] & 0x7ff;
   }
   if (format === ENV_REAL_16 || format === ENV_REAL_32) cs = ds = 0;
-  i32[layout.fip >> 2] = ip;
-  i32[(layout.fip >> 2) + 1] = 0;
-  i32[layout.fdp >> 2] = dp;
-  i32[(layout.fdp >> 2) + 1] = 0;
-  u16[layout.fcs >> 1] = cs;
-  u16[layout.fds >> 1] = ds;
+  i32[S_FIP >> 2] = ip;
+  i32[(S_FIP + 4) >> 2] = 0;
+  i32[S_FDP >> 2] = dp;
+  i32[(S_FDP + 4) >> 2] = 0;
+  u16[S_FCS >> 1] = cs;
+  u16[S_FDS >> 1] = ds;
 }
 
 /** FNSAVE: environment and registers, ST(0) first, to `x.operand`; then FNINIT. */
@@ -189,16 +192,16 @@ export function restoreState(x: X87State, format: number): void {
  */
 export function fxsave(x: X87State, wide: boolean): void {
   x.fetch();
-  const { layout, i32, u16, operand, operand16, operand32 } = x;
+  const { i32, u16, operand, operand16, operand32 } = x;
   operand.fill(0, 0, 24);
   operand16[0] = x.cw;
   operand16[1] = x.sw;
   operand[4] = x.tw;
   operand16[3] = x.fop;
-  operand32[2] = i32[layout.fip >> 2];
-  operand32[3] = wide ? i32[(layout.fip >> 2) + 1] : u16[layout.fcs >> 1];
-  operand32[4] = i32[layout.fdp >> 2];
-  operand32[5] = wide ? i32[(layout.fdp >> 2) + 1] : u16[layout.fds >> 1];
+  operand32[2] = i32[S_FIP >> 2];
+  operand32[3] = wide ? i32[(S_FIP + 4) >> 2] : u16[S_FCS >> 1];
+  operand32[4] = i32[S_FDP >> 2];
+  operand32[5] = wide ? i32[(S_FDP + 4) >> 2] : u16[S_FDS >> 1];
   for (let i = 0; i < 8; i++) {
     const register = x.wordOf(i);
     const at = 8 + 4 * i;
@@ -211,17 +214,17 @@ export function fxsave(x: X87State, wide: boolean): void {
 
 /** The x87 part of FXRSTOR, from the same bytes. */
 export function fxrstor(x: X87State, wide: boolean): void {
-  const { layout, i32, u16, operand, operand16, operand32 } = x;
+  const { i32, u16, operand, operand16, operand32 } = x;
   setControl(x, operand16[0]);
   x.sw = operand16[1];
   x.tw = operand[4];
   x.fop = operand16[3] & 0x7ff;
-  i32[layout.fip >> 2] = operand32[2];
-  i32[(layout.fip >> 2) + 1] = wide ? operand32[3] : 0;
-  i32[layout.fdp >> 2] = operand32[4];
-  i32[(layout.fdp >> 2) + 1] = wide ? operand32[5] : 0;
-  u16[layout.fcs >> 1] = wide ? 0 : operand32[3];
-  u16[layout.fds >> 1] = wide ? 0 : operand32[5];
+  i32[S_FIP >> 2] = operand32[2];
+  i32[(S_FIP + 4) >> 2] = wide ? operand32[3] : 0;
+  i32[S_FDP >> 2] = operand32[4];
+  i32[(S_FDP + 4) >> 2] = wide ? operand32[5] : 0;
+  u16[S_FCS >> 1] = wide ? 0 : operand32[3];
+  u16[S_FDS >> 1] = wide ? 0 : operand32[5];
   for (let i = 0; i < 8; i++) {
     const register = x.wordOf(i);
     const at = 8 + 4 * i;
@@ -242,7 +245,7 @@ export function enterMmx(x: X87State): void {
 
 /** After an MMX instruction wrote MMi: the exponent and sign of Ri are all ones. */
 export function markMmxWrite(x: X87State, i: number): void {
-  x.u16[(x.layout.registers + 16 * i + 8) >> 1] = 0xffff;
+  x.u16[(S_X87 + 16 * i + 8) >> 1] = 0xffff;
 }
 
 /** EMMS: every register empty. */

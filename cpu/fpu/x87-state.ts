@@ -2,20 +2,11 @@
  * The x87 register state and what every instruction does to it: the stack of eight registers, the control, status and
  * tag words, stack faults, and the summary of exceptions (SDM vol. 1, 8.1 and 8.5–8.7).
  *
- * The state lives in the CPU's state block at offsets given once. An instruction works on copies of FCW, FSW and FTW in
+ * The state lives in the CPU's state block. An instruction works on copies of FCW, FSW and FTW in
  * this object and `commit` writes them back, which for a store to memory is only after the store (see x87.ts).
  */
-import {
-  EXTENDED,
-  EXTENDED_24,
-  EXTENDED_53,
-  type Format,
-  fp,
-  IE,
-  PRE_COMPUTATION,
-  setDefaultNan,
-  Unpacked,
-} from './float.ts';
+import { S_FCS, S_FCW, S_FDP, S_FDS, S_FIP, S_FOP, S_FPU_OPERAND, S_FSW, S_FTW, S_X87 } from '../state.ts';
+import { EXTENDED, EXTENDED_24, EXTENDED_53, fp, IE, PRE_COMPUTATION, setDefaultNan, Unpacked } from './float.ts';
 import { round } from './round.ts';
 import { pack80Hi, pack80SignExp, unpack80 } from './unpack.ts';
 
@@ -37,43 +28,15 @@ export const CW_FIXED = 1 << 6;
 export const CW_WRITABLE = 0x1f3f;
 export const CW_INITIAL = 0x37f;
 
-/**
- * Byte offsets of the x87 state in the state block. `registers`: R0…R7 in physical order, 16 bytes each, 16-aligned: the
- * significand little endian, then 16 bits of sign and exponent. `ftw`: one byte, bit i set when Ri is not empty, as FXSAVE
- * stores it. FCW, FSW, FOP, FCS and FDS are 16-bit, FIP and FDP 64-bit fields; all aligned to their size. `operand`: where
- * memory operands stand on their way, OPERAND_BYTES long, 16-aligned.
- */
-export interface X87Layout {
-  readonly registers: number;
-  readonly fcw: number;
-  readonly fsw: number;
-  readonly ftw: number;
-  readonly fop: number;
-  readonly fip: number;
-  readonly fcs: number;
-  readonly fdp: number;
-  readonly fds: number;
-  readonly operand: number;
-}
-
 /** Room for the largest memory operand, the FXSAVE image. */
 export const OPERAND_BYTES = 512;
 
-/** Precision control 00, 01 (reserved, acts as extended), 10, 11. */
-const PRECISIONS: readonly Format[] = [EXTENDED_24, EXTENDED, EXTENDED_53, EXTENDED];
+/** Fields of the state block as indices into `u16`. */
+const FCW = S_FCW >> 1;
+const FSW = S_FSW >> 1;
+const FOP = S_FOP >> 1;
 
 export class X87State {
-  readonly layout: X87Layout;
-  /** The layout as indices into `u16` (`fcwAt` …) and `i32` (`fipAt`, `fdpAt`), at hand in every instruction. */
-  private readonly fcwAt: number;
-  private readonly fswAt: number;
-  private readonly ftwAt: number;
-  private readonly fopAt: number;
-  private readonly fcsAt: number;
-  private readonly fdsAt: number;
-  private readonly fipAt: number;
-  private readonly fdpAt: number;
-  private readonly registersAt: number;
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly i32: Int32Array;
@@ -106,57 +69,47 @@ export class X87State {
   eflags = 0;
 
   /** @param buffer the state block's buffer (may be shared). */
-  constructor(buffer: ArrayBufferLike, layout: X87Layout) {
-    this.layout = layout;
-    this.fcwAt = layout.fcw >> 1;
-    this.fswAt = layout.fsw >> 1;
-    this.ftwAt = layout.ftw;
-    this.fopAt = layout.fop >> 1;
-    this.fcsAt = layout.fcs >> 1;
-    this.fdsAt = layout.fds >> 1;
-    this.fipAt = layout.fip >> 2;
-    this.fdpAt = layout.fdp >> 2;
-    this.registersAt = layout.registers >> 2;
+  constructor(buffer: ArrayBufferLike) {
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.i32 = new Int32Array(buffer);
-    this.operand = new Uint8Array(buffer, layout.operand, OPERAND_BYTES);
-    this.operand16 = new Uint16Array(buffer, layout.operand, OPERAND_BYTES / 2);
-    this.operand32 = new Int32Array(buffer, layout.operand, OPERAND_BYTES / 4);
+    this.operand = new Uint8Array(buffer, S_FPU_OPERAND, OPERAND_BYTES);
+    this.operand16 = new Uint16Array(buffer, S_FPU_OPERAND, OPERAND_BYTES / 2);
+    this.operand32 = new Int32Array(buffer, S_FPU_OPERAND, OPERAND_BYTES / 4);
   }
 
   /** Takes the working copies from the state block. */
   fetch(): void {
-    this.cw = this.u16[this.fcwAt];
-    this.sw = this.u16[this.fswAt];
-    this.tw = this.u8[this.ftwAt];
-    this.fop = this.u16[this.fopAt];
+    this.cw = this.u16[FCW];
+    this.sw = this.u16[FSW];
+    this.tw = this.u8[S_FTW];
+    this.fop = this.u16[FOP];
   }
 
   /** Is an unmasked exception pending? */
   get pending(): boolean {
-    return (this.u16[this.fswAt] & SW_ES) !== 0;
+    return (this.u16[FSW] & SW_ES) !== 0;
   }
 
   /** Puts the working copies into the state block, with ES and B saying whether an unmasked exception is pending. */
   commit(): void {
     this.summarize();
-    this.u16[this.fcwAt] = this.cw;
-    this.u16[this.fswAt] = this.sw;
-    this.u8[this.ftwAt] = this.tw;
-    this.u16[this.fopAt] = this.fop;
+    this.u16[FCW] = this.cw;
+    this.u16[FSW] = this.sw;
+    this.u8[S_FTW] = this.tw;
+    this.u16[FOP] = this.fop;
   }
 
   /** Records the instruction in FIP and FOP, and its memory operand in FDP. */
   record(opcode: number, modrm: number): void {
     this.fop = ((opcode & 7) << 8) | modrm;
-    this.i32[this.fipAt] = this.ipLo;
-    this.i32[this.fipAt + 1] = this.ipHi;
-    this.u16[this.fcsAt] = this.cs;
+    this.i32[S_FIP >> 2] = this.ipLo;
+    this.i32[(S_FIP + 4) >> 2] = this.ipHi;
+    this.u16[S_FCS >> 1] = this.cs;
     if (modrm >= 0xc0) return;
-    this.i32[this.fdpAt] = this.dpLo;
-    this.i32[this.fdpAt + 1] = this.dpHi;
-    this.u16[this.fdsAt] = this.ds;
+    this.i32[S_FDP >> 2] = this.dpLo;
+    this.i32[(S_FDP + 4) >> 2] = this.dpHi;
+    this.u16[S_FDS >> 1] = this.ds;
   }
 
   summarize(): void {
@@ -188,9 +141,15 @@ export class X87State {
     this.sw = (this.sw & ~SW_TOP) | ((value & 7) << SW_TOP_SHIFT);
   }
 
-  /** The format precision control asks for. */
-  get format(): Format {
-    return PRECISIONS[(this.cw >>> CW_PC_SHIFT) & 3];
+  /** The format precision control asks for: 00, 01 (reserved, acts as extended), 10, 11. */
+  get format(): number {
+    const control = (this.cw >>> CW_PC_SHIFT) & 3;
+    return control === 0 ? EXTENDED_24 : control === 2 ? EXTENDED_53 : EXTENDED;
+  }
+
+  /** Sets C0, C2 and C3, leaving C1. */
+  setConditions(bits: number): void {
+    this.sw = (this.sw & ~(SW_C0 | SW_C2 | SW_C3)) | bits;
   }
 
   isEmpty(i: number): boolean {
@@ -207,7 +166,7 @@ export class X87State {
 
   /** Word index of ST(i) in `i32`. */
   wordOf(i: number): number {
-    return this.registersAt + 4 * ((this.top + i) & 7);
+    return (S_X87 >> 2) + 4 * ((this.top + i) & 7);
   }
 
   /** z = ST(i), whatever its tag. */
@@ -231,14 +190,18 @@ export class X87State {
     this.top++;
   }
 
+  popTimes(pops: number): void {
+    for (let left = pops; left > 0; left--) this.pop();
+  }
+
   /**
    * Rounds `z` to `format` into ST(i), and pops `pops` times, unless an unmasked exception forbids.
    * @returns whether it did.
    */
-  finish(z: Unpacked, i: number, pops: number, format: Format): boolean {
+  finish(z: Unpacked, i: number, pops: number, format: number): boolean {
     if (fp.unmasked(PRE_COMPUTATION)) return false;
     this.write(round(z, format, true), i);
-    for (; pops > 0; pops--) this.pop();
+    this.popTimes(pops);
     return true;
   }
 
@@ -253,7 +216,7 @@ export class X87State {
   underflowTo(i: number, pops: number): void {
     if (!this.stackUnderflow()) return;
     this.write(setDefaultNan(faulty), i);
-    for (; pops > 0; pops--) this.pop();
+    this.popTimes(pops);
   }
 
   /** May something be pushed? If not, the stack overflow is raised and its masked response given. */

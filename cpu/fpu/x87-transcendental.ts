@@ -20,8 +20,11 @@ import { arctangent, exponentialMinus1, yTimesLog2, yTimesLog2Plus1 } from './lo
 import { round } from './round.ts';
 import { cos, sin, tan } from './trigonometric.ts';
 import { unpackInt32 } from './unpack.ts';
-import type { Handler, Operation } from './x87-operations.ts';
 import { SW_C2, type X87State } from './x87-state.ts';
+
+type Handler = (x: X87State) => void;
+/** An operation on unpacked numbers: z = a op b. */
+type Operation = (z: Unpacked, a: Unpacked, b: Unpacked) => Unpacked;
 
 const a = new Unpacked();
 const b = new Unpacked();

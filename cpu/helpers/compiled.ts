@@ -8,7 +8,7 @@ import { CODE_64 } from '../decode/decoder.ts';
 import { CANNOT } from '../exits.ts';
 import { NO_ERROR_CODE, VECTOR_BP, VECTOR_DE, VECTOR_PF, VECTOR_UD } from '../fault.ts';
 import { byteColumn } from '../isa/columns.ts';
-import { codeSize, MODE_ONE, MODE_TRAP, MODE_WATCHED } from '../mode.ts';
+import { codeSize, MODE_NO_X87, MODE_ONE, MODE_TRAP, MODE_WATCHED } from '../mode.ts';
 import * as r from '../record.ts';
 import { S_COMPILED_CALLS, S_COMPILED_EXCEPTIONS, S_MODE, S_OBSERVED, S_RIP } from '../state.ts';
 import { setCr2 } from '../system/delivery.ts';
@@ -20,6 +20,7 @@ import { high, immediate, isMemory, low, nextRip, operandSize, readRegister, rmO
 import { swapGs } from './segment.ts';
 import { moveStrings, storeStrings } from './string.ts';
 import { isByteRow } from './string-run.ts';
+import { wait, x87 } from './x87.ts';
 
 const KIND_UNDEFINED = 1;
 const KIND_INT = 2;
@@ -35,6 +36,8 @@ const KIND_MOVS = 11;
 const KIND_MOVS_BYTE = 12;
 const KIND_STOS = 13;
 const KIND_STOS_BYTE = 14;
+const KIND_X87 = 15;
+const KIND_WAIT = 16;
 
 const KINDS: Record<string, number> = {
   UD: KIND_UNDEFINED,
@@ -50,6 +53,12 @@ const KINDS: Record<string, number> = {
   IDIV: KIND_DIVIDE,
   MOVS: KIND_MOVS,
   STOS: KIND_STOS,
+  X87: KIND_X87,
+  FLDCW: KIND_X87,
+  FNSTCW: KIND_X87,
+  FNSTSW: KIND_X87,
+  FNCLEX: KIND_X87,
+  FWAIT: KIND_WAIT,
 };
 
 /** Kinds of the rows on bytes, where those differ. */
@@ -70,6 +79,11 @@ function isPlain(cpu: Cpu): boolean {
   return (
     codeSize(mode) === CODE_64 && !(mode & (MODE_ONE | MODE_TRAP | MODE_WATCHED)) && cpu.i32[S_OBSERVED >> 2] === 0
   );
+}
+
+/** May the x87 be used? What happens otherwise TypeScript knows (system/legality.ts). */
+function hasX87(cpu: Cpu): boolean {
+  return !(cpu.i32[S_MODE >> 2] & MODE_NO_X87);
 }
 
 /** Executes the instruction of record `op` if it is one of these. @returns HELPER_* or EXIT_*, or CANNOT */
@@ -110,6 +124,10 @@ function execute(cpu: Cpu, op: number, kind: number): number {
       return storeStrings(cpu, op, operandSize(cpu, op));
     case KIND_STOS_BYTE:
       return storeStrings(cpu, op, 1);
+    case KIND_X87:
+      return hasX87(cpu) ? x87(cpu, op) : CANNOT;
+    case KIND_WAIT:
+      return hasX87(cpu) ? wait(cpu) : CANNOT;
     default:
       return CANNOT;
   }

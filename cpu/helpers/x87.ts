@@ -5,10 +5,10 @@
 import type { Cpu } from '../cpu.ts';
 import { HELPER_NEXT } from '../exits.ts';
 import { raise, VECTOR_MF, VECTOR_UD } from '../fault.ts';
-import { execute, operandBytes, pending, retire, x87Form } from '../fpu/x87.ts';
+import { execute, operandBytes, retire } from '../fpu/x87.ts';
 import { ENV_PROTECTED_16, ENV_PROTECTED_32, ENV_REAL_16, ENV_REAL_32 } from '../fpu/x87-control.ts';
-import { byteColumn, column } from '../isa/columns.ts';
-import { allRows } from '../isa/table.ts';
+import { AX, BY_FLAGS, isImage, NO_WAIT, OPERAND, OPERATION, STORES, TO_FLAGS, x87Form } from '../fpu/x87-forms.ts';
+import { byteColumn } from '../isa/columns.ts';
 import { MODE_PROTECTED } from '../mode.ts';
 import * as r from '../record.ts';
 import {
@@ -28,92 +28,92 @@ import { high, linearAddress, low } from './operands.ts';
 import { defineHelpers } from './registry.ts';
 import { loadOperand, probeStore, storeOperand } from './x87-memory.ts';
 
-const AX = gprOffset(0);
+const REGISTER_AX = gprOffset(0);
 const CS_SELECTOR = segmentOffset(1) + SEGMENT_SELECTOR;
 const RFLAGS_VM = 1 << 17;
 
 const opcodeOf = byteColumn('x87.opcodeOf', (row) => row.opcode);
 
-/** What an instruction has to do with EFLAGS, by (opcode & 7) << 8 | modrm. */
-const READS_FLAGS = 1;
-const WRITES_FLAGS = 2;
-const flagUse = column('x87.flagUse', Uint8Array, () => {
-  const uses = new Uint8Array(2048);
-  for (const row of allRows())
-    if ((row.opcode & 0xf8) === 0xd8 && row.mnemonic === 'X87')
-      for (let modrm = 0; modrm < 256; modrm++)
-        if ((modrm & row.modrmMask) === row.modrmValue && (row.tested || row.written))
-          uses[((row.opcode & 7) << 8) | modrm] = row.tested ? READS_FLAGS : WRITES_FLAGS;
-  return uses;
-});
-
 /** Reports an unmasked exception of an earlier instruction, before a waiting x87 or MMX instruction. */
 export function reportPending(cpu: Cpu): void {
-  if (!pending(cpu.x87)) return;
+  if (cpu.x87.pending) reportError(cpu);
+}
+
+/** TypeScript only. */
+function reportError(cpu: Cpu): void {
   if (cpu.i32[S_CR0 >> 2] & CR0_NE) raise(VECTOR_MF);
   // The interrupt comes later than the manual has it, after the instruction, as QEMU does it.
   cpu.env.coprocessorError?.();
 }
 
-/** The layout of the environment in memory, by operand size and mode. */
+/** The layout of the environment in memory, by operand size and mode. TypeScript only. */
 function environment(cpu: Cpu, operandSize: number): number {
   const protectedMode = cpu.i32[S_MODE >> 2] & MODE_PROTECTED && !(cpu.i32[S_RFLAGS >> 2] & RFLAGS_VM);
   if (operandSize === 2) return protectedMode ? ENV_PROTECTED_16 : ENV_REAL_16;
   return protectedMode ? ENV_PROTECTED_32 : ENV_REAL_32;
 }
 
-/** Any x87 instruction with a ModRM byte. */
-function x87(cpu: Cpu, op: number): number {
+/** Any x87 instruction with a ModRM byte. Compiled ahead of time too (aot/compile.ts), but for what is rare. */
+export function x87(cpu: Cpu, op: number): number {
   const { x87: x, i32, u16 } = cpu;
   const info = i32[(op + r.R_INFO) >> 2];
   const modrm = (info >> r.INFO_MODRM_SHIFT) & 0xff;
   const opcode = opcodeOf[u16[(op + r.R_ROW) >> 1]];
   const form = x87Form(opcode, modrm);
-  if (form === null) raise(VECTOR_UD);
-  if (form.waits) reportPending(cpu);
+  if ((form & OPERATION) === 0) raise(VECTOR_UD);
+  if (!(form & NO_WAIT)) reportPending(cpu);
   x.ipLo = i32[S_RIP >> 2];
   x.ipHi = i32[(S_RIP + 4) >> 2];
   x.cs = u16[CS_SELECTOR >> 1];
-  if (modrm >= 0xc0) return onRegisters(cpu, opcode, modrm, form.stores !== 0);
+  if (modrm >= 0xc0) onRegisters(cpu, form, opcode, modrm);
+  else inMemory(cpu, op, form, opcode, modrm);
+  return HELPER_NEXT;
+}
 
+/** FWAIT. Compiled ahead of time too. */
+export function wait(cpu: Cpu): number {
+  reportPending(cpu);
+  return HELPER_NEXT;
+}
+
+function inMemory(cpu: Cpu, op: number, form: number, opcode: number, modrm: number): void {
+  const { x87: x, i32, u16 } = cpu;
+  const info = i32[(op + r.R_INFO) >> 2];
   linearAddress(cpu, op);
   const addressLow = low;
   const addressHigh = high;
   const segment = segmentOffset((info >> r.INFO_SEGMENT_SHIFT) & 7);
-  const base = i32[(segment + SEGMENT_BASE) >> 2];
   if (info & r.INFO_MODE64) {
     x.dpLo = addressLow;
     x.dpHi = addressHigh;
   } else {
-    x.dpLo = (addressLow - base) | 0;
+    x.dpLo = (addressLow - i32[(segment + SEGMENT_BASE) >> 2]) | 0;
     x.dpHi = 0;
   }
   x.ds = u16[(segment + SEGMENT_SELECTOR) >> 1];
-  if (form.loads !== 0) {
-    if (form.loads < 0) x.environment = environment(cpu, info & r.INFO_SIZE_MASK);
-    loadOperand(cpu, addressLow, addressHigh, operandBytes(x, form.loads));
+  if (isImage(form)) x.environment = environment(cpu, info & r.INFO_SIZE_MASK);
+  const size = operandBytes(x, form);
+  if (!(form & STORES)) {
+    loadOperand(cpu, addressLow, addressHigh, size);
     execute(x, opcode, modrm);
-  } else {
-    if (form.stores < 0) x.environment = environment(cpu, info & r.INFO_SIZE_MASK);
-    execute(x, opcode, modrm);
-    if (x.storeBytes !== 0) storeOperand(cpu, addressLow, addressHigh, x.storeBytes);
-    else probeStore(cpu, addressLow, addressHigh, operandBytes(x, form.stores));
-    retire(x, opcode, modrm);
+    return;
   }
-  return HELPER_NEXT;
+  execute(x, opcode, modrm);
+  if (x.storeBytes !== 0) storeOperand(cpu, addressLow, addressHigh, size);
+  else probeStore(cpu, addressLow, addressHigh, size);
+  retire(x, opcode, modrm);
 }
 
-function onRegisters(cpu: Cpu, opcode: number, modrm: number, storesAx: boolean): number {
+function onRegisters(cpu: Cpu, form: number, opcode: number, modrm: number): void {
   const { x87: x } = cpu;
-  const flags = flagUse[((opcode & 7) << 8) | modrm];
-  if (flags === READS_FLAGS) x.eflags = cpu.rflags;
+  const operand = form & OPERAND;
+  if (operand === BY_FLAGS) x.eflags = cpu.rflags;
   execute(x, opcode, modrm);
-  if (flags === WRITES_FLAGS) setStatusFlags(cpu, x.eflags);
-  if (storesAx) {
-    cpu.u16[AX >> 1] = cpu.u16[S_FPU_OPERAND >> 1];
+  if (operand === TO_FLAGS) setStatusFlags(cpu, x.eflags);
+  if (operand === AX) {
+    cpu.u16[REGISTER_AX >> 1] = cpu.u16[S_FPU_OPERAND >> 1];
     retire(x, opcode, modrm);
   }
-  return HELPER_NEXT;
 }
 
 defineHelpers({
@@ -127,8 +127,5 @@ defineHelpers({
   FNSAVE: x87,
   FNCLEX: x87,
   FNINIT: x87,
-  FWAIT: (cpu) => {
-    reportPending(cpu);
-    return HELPER_NEXT;
-  },
+  FWAIT: wait,
 });

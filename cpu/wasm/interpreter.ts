@@ -264,6 +264,7 @@ function frontEnd(sources: string, firstFunction: number) {
     dataStart: state.S_TABLES,
     dataEnd: state.S_TABLES_END,
     imports: { 'BlockCache.regionAt': IMPORT_REGION_AT, 'Core.flags': FUNCTION_FLAGS },
+    records: ['Unpacked'],
     outside: ['RecordWriter.segmentChecks'],
     leaves: [
       'Mmu.systemCopy',
@@ -278,6 +279,15 @@ function frontEnd(sources: string, firstFunction: number) {
       'checkPdptes',
       'pushPieces',
       'readTaskPriority',
+      // x87 instructions: what is rare, faults, or is to be reported.
+      'performRare',
+      'imageBytes',
+      'environment',
+      'readBcd',
+      'reportError',
+      'loadSlowly',
+      'storeSlowly',
+      'probeStore',
     ],
     leftAt: state.S_LEFT,
   });

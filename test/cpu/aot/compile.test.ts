@@ -33,6 +33,7 @@ function compile(body: string, more = '', also = '', leaves: string[] = []): Com
     dataStart: 0x1000,
     dataEnd: 0x2000,
     imports: {},
+    records: ['Pair'],
     outside: [],
     leaves,
     leftAt: LEFT,
@@ -64,6 +65,9 @@ test.each([
   'let n = 0; for (let i = 0; i < (a & 15); i++) { if (i === 7) break; if (i & 1) continue; n += i; } return n;',
   'let n = 0; outer: for (;;) { switch (n++ & 3) { case 2: if (n > (b & 31)) break outer; break; default: continue; } n += 2; } return n;',
   'switch (a & 3) { case 0: return b; case 1: b++; case 2: return b + c; default: } return -c;',
+  'return Math.imul(a, b) ^ Math.clz32(c);',
+  'switch (a & 15) { case 3: case 4: return 1; case 5: b++; case 6: return b; case 8: return c; case 9: c--; break; default: return 2; } return c;',
+  'let n = 0; const m = (n = a) + 1; return n ^ m ^ (n += b);',
   'let n = a & 255; while (n > 9) n = n >>> 1; return n + --c;',
   'return Math.min(a, Math.max(b, c)) ^ Math.max(a >>> 0, c >>> 0);',
 ])('%s', (body) => {
@@ -96,6 +100,47 @@ test('memory, constant tables, module variables and calls', () => {
   // Bytes of 10, of which three are then 0, 10, 10: what stood one before them.
   expect(compiled(2, 7, 0x1234)).toBe(0x30034 + 4 + 0x0a0a000a);
   expect(compiled(3, 7, 0x1235)).toBe(0x30035 + 9 + 2 + 0x0a0a000a);
+});
+
+test('a class with several instances', () => {
+  const compiled = compile(
+    `set(first, a, b);
+     set(second, c, 1);
+     swap(first, a > b ? second : third(a));
+     const { low, high } = second;
+     first.low++;
+     first.high -= first.low = low;
+     return first.high * 3 + sum(first) + high;`,
+    `class Pair { low = 0; high = 0; }
+     const first = new Pair();
+     const second = new Pair();
+     const other = new Pair();
+     function set(z: Pair, low: number, high: number): Pair { z.low = low; z.high = z.low + high; return z; }
+     function third(a: number): Pair { return set(other, a, a); }
+     function swap(x: Pair, y: Pair): void { const { low } = x; x.low = y.low; y.low = low; }
+     function sum(x: Pair): number { return x.low + x.high; }`,
+  );
+  const meant = (a: number, b: number, c: number): number => {
+    const low = a > b ? a : c;
+    return (a + b - low) * 3 + low + (a + b - low) + c + 1;
+  };
+  for (const [a, b, c] of [
+    [5, 3, 9],
+    [2, 7, 9],
+    [-4, -4, 11],
+  ])
+    expect(compiled(a, b, c)).toBe(meant(a, b, c));
+});
+
+test('a property that is read and set by methods changes in place', () => {
+  const compiled = compile(
+    'this.word = a; this.nibble += b; this.nibble--; return this.word + Math.log2(SIZE);',
+    'const SIZE = 4096;',
+    `word = 0;
+     get nibble(): number { return this.word & 15; }
+     set nibble(value: number) { this.word = (this.word & ~15) | (value & 15); }`,
+  );
+  expect(compiled(0x123, 14, 0)).toBe(0x120 + 12);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 /** State images and MMX aliasing against the host CPU, and the contract of stores and pending exceptions. */
 import { describe, expect, test } from 'vitest';
-import { execute, operandBytes, pending, retire, x87Form } from '../../../cpu/fpu/x87.ts';
+import { execute, operandBytes, retire } from '../../../cpu/fpu/x87.ts';
 import {
   ENV_PROTECTED_16,
   ENV_PROTECTED_32,
@@ -12,6 +12,8 @@ import {
   leaveMmx,
   markMmxWrite,
 } from '../../../cpu/fpu/x87-control.ts';
+import { OPERATION, STORES, x87Form } from '../../../cpu/fpu/x87-forms.ts';
+import { S_FCS, S_FDP, S_FIP, S_FOP, S_FPU_OPERAND, S_FSW, S_FTW, S_X87 } from '../../../cpu/state.ts';
 import { host } from '../../isa/vendors.ts';
 import {
   type Batch,
@@ -25,7 +27,7 @@ import {
   X87_IMAGE,
   X87_MEMORY,
 } from './oracle.ts';
-import { IMAGE_BYTES, layout, restore, save, x } from './x87-machine.ts';
+import { IMAGE_BYTES, restore, save, x } from './x87-machine.ts';
 
 const CASES = 500;
 
@@ -45,11 +47,11 @@ interface Form {
 /** Runs an x87 memory instruction in an environment layout. */
 const inLayout = (environment: number, opcode: number, modrm: number) => (memory: Uint8Array) => {
   x.environment = environment;
-  const form = x87Form(opcode, modrm)!;
-  x.operand.set(memory.subarray(0, operandBytes(x, form.loads)));
+  const form = x87Form(opcode, modrm);
+  if (!(form & STORES)) x.operand.set(memory.subarray(0, operandBytes(x, form)));
   execute(x, opcode, modrm);
   memory.set(x.operand.subarray(0, x.storeBytes));
-  if (form.stores !== 0) retire(x, opcode, modrm);
+  if (form & STORES) retire(x, opcode, modrm);
   x.environment = ENV_PROTECTED_32;
 };
 
@@ -140,8 +142,8 @@ const forms: Form[] = [
     code: [0x48, 0x0f, 0x6e, 0xd8],
     run: (_memory, rax) => {
       enterMmx(x);
-      x.i32[(layout.registers >> 2) + 12] = rax[0];
-      x.i32[(layout.registers >> 2) + 13] = rax[1];
+      x.i32[(S_X87 >> 2) + 12] = rax[0];
+      x.i32[(S_X87 >> 2) + 13] = rax[1];
       markMmxWrite(x, 3);
     },
     memory: [],
@@ -202,33 +204,33 @@ describe('x87 contract with the CPU', () => {
     execute(x, 0xdb, 0xe3);
     Object.assign(x, { ipLo: 0x1234, ipHi: 0, cs: 0x8, dpLo: 0x56789, dpHi: 0, ds: 0x10 });
   }
-  const status = (): number => x.u16[layout.fsw >> 1];
+  const status = (): number => x.u16[S_FSW >> 1];
 
   test('a store changes nothing until it is retired', () => {
     start();
     execute(x, 0xd9, 0xe8); // FLD1
-    const state = x.u8.subarray(0, layout.operand);
+    const state = x.u8.subarray(0, S_FPU_OPERAND);
     const before = state.slice();
     execute(x, 0xd9, 0x1e); // FSTP m32fp
     expect(state).toEqual(before);
     expect(x.storeBytes).toBe(4);
     expect(x.operand32[0]).toBe(0x3f800000);
     retire(x, 0xd9, 0x1e);
-    expect(x.u8[layout.ftw]).toBe(0);
+    expect(x.u8[S_FTW]).toBe(0);
   });
 
   test('an unmasked exception stores nothing and is pending afterwards', () => {
     start();
     x.operand16[0] = 0x37e; // IE unmasked
     execute(x, 0xd9, 0x2e); // FLDCW
-    expect(pending(x)).toBe(false);
+    expect(x.pending).toBe(false);
     execute(x, 0xdb, 0x1e); // FISTP m32int of an empty register
     expect(x.storeBytes).toBe(0);
     retire(x, 0xdb, 0x1e);
-    expect(pending(x)).toBe(true);
+    expect(x.pending).toBe(true);
     expect(status() & 0x80ff).toBe(0x80c1); // B, ES, SF, IE
     execute(x, 0xdb, 0xe2); // FNCLEX
-    expect(pending(x)).toBe(false);
+    expect(x.pending).toBe(false);
   });
 
   test('arithmetic records the instruction, control instructions do not', () => {
@@ -238,9 +240,9 @@ describe('x87 contract with the CPU', () => {
     x.ipLo = 0x9999;
     x.operand16[0] = 0x37f;
     execute(x, 0xd9, 0x2e); // FLDCW
-    expect(x.u16[layout.fop >> 1]).toBe(0x006);
-    expect(x.i32[layout.fip >> 2]).toBe(0x1234);
-    expect(x.i32[layout.fdp >> 2]).toBe(0x56789);
+    expect(x.u16[S_FOP >> 1]).toBe(0x006);
+    expect(x.i32[S_FIP >> 2]).toBe(0x1234);
+    expect(x.i32[S_FDP >> 2]).toBe(0x56789);
   });
 
   test('real-mode environments hold linear addresses, and load back', () => {
@@ -261,9 +263,9 @@ describe('x87 contract with the CPU', () => {
       expect([dp, dpHigh & 0xf000]).toEqual([0xbbb5, 0x2000]);
       retire(x, 0xd9, 0x36);
       execute(x, 0xd9, 0x26); // FLDENV
-      expect(x.i32[layout.fip >> 2]).toBe(0xf1234);
-      expect(x.i32[layout.fdp >> 2]).toBe(0x2bbb5);
-      expect(x.u16[layout.fcs >> 1]).toBe(0);
+      expect(x.i32[S_FIP >> 2]).toBe(0xf1234);
+      expect(x.i32[S_FDP >> 2]).toBe(0x2bbb5);
+      expect(x.u16[S_FCS >> 1]).toBe(0);
       x.environment = ENV_PROTECTED_32;
     }
   });
@@ -281,7 +283,7 @@ describe('x87 contract with the CPU', () => {
       [0xde, 0xd8],
       [0xdf, 0xe1],
     ]) {
-      expect(x87Form(opcode, modrm)).toBeNull();
+      expect(x87Form(opcode, modrm) & OPERATION).toBe(0);
     }
   });
 });

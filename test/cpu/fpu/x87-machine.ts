@@ -1,22 +1,12 @@
 /** The x87 model, driven by oracle records as the CPU would drive it. */
-import { execute, operandBytes, retire, x87Form } from '../../../cpu/fpu/x87.ts';
+import { execute, operandBytes, retire } from '../../../cpu/fpu/x87.ts';
+import { STORES, x87Form } from '../../../cpu/fpu/x87-forms.ts';
 import { OPERAND_BYTES, X87State } from '../../../cpu/fpu/x87-state.ts';
+import { S_FPU_OPERAND } from '../../../cpu/state.ts';
 import { EFLAGS, hex, MEMORY, RAX, X87_IMAGE, X87_MEMORY } from './oracle.ts';
 
 export const IMAGE_BYTES = 108;
-export const layout = {
-  registers: 0,
-  fcw: 128,
-  fsw: 130,
-  ftw: 132,
-  fop: 134,
-  fip: 136,
-  fcs: 144,
-  fds: 146,
-  fdp: 152,
-  operand: 160,
-};
-export const x = new X87State(new ArrayBuffer(layout.operand + OPERAND_BYTES), layout);
+export const x = new X87State(new ArrayBuffer(S_FPU_OPERAND + OPERAND_BYTES));
 
 /** Loads the state from a FRSTOR image. */
 export function restore(image: Uint8Array): void {
@@ -34,14 +24,14 @@ export function save(image: Uint8Array): void {
 /** Runs one instruction of the record as the CPU would. */
 export function run(record: Uint8Array, words: Int32Array, opcode: number, modrm: number): void {
   const image = record.subarray(X87_IMAGE, X87_IMAGE + IMAGE_BYTES);
-  const form = x87Form(opcode, modrm)!;
+  const form = x87Form(opcode, modrm);
   restore(image);
   x.eflags = words[EFLAGS / 4] & 0x45;
-  x.operand.set(record.subarray(X87_MEMORY, X87_MEMORY + operandBytes(x, form.loads)));
+  if (!(form & STORES)) x.operand.set(record.subarray(X87_MEMORY, X87_MEMORY + operandBytes(x, form)));
   execute(x, opcode, modrm);
   const target = modrm >= 0xc0 ? RAX : X87_MEMORY;
   record.set(x.operand.subarray(0, x.storeBytes), target);
-  if (form.stores !== 0) retire(x, opcode, modrm);
+  if (form & STORES) retire(x, opcode, modrm);
   words[EFLAGS / 4] = (words[EFLAGS / 4] & ~0x45) | x.eflags;
   save(image);
 }
