@@ -84,26 +84,19 @@ export class Archive {
   toStore(living: readonly Region[], mmu: Mmu, ran: number): StoredPart[] | undefined {
     const known = new Set([...this.unused].map(nameOf));
     const fresh = living.flatMap((region) => storeRegion(region, mmu) ?? []).filter((r) => !known.has(nameOf(r)));
-    const inUse = new Map(living.flatMap((region) => (region.origin === undefined ? [] : [[region.origin, region]])));
     let changed = fresh.length > 0;
     const parts = this.parts.map((part) => {
-      const regions = part.regions.map((region) => {
-        const { generation } = inUse.get(region) ?? region;
-        if (generation === region.generation) return region;
-        // It was found that it had better stay as it is, which need not be found again.
-        changed = true;
-        return { ...region, generation };
-      });
       const taken = this.machineCode(part, ran);
-      if (taken !== undefined) changed = true;
-      return { regions, machineCode: taken === undefined ? part.machineCode : { ...taken, ran } };
+      if (taken === undefined) return part;
+      changed = true;
+      return { regions: part.regions, machineCode: { ...taken, ran } };
     });
     if (!changed) return undefined;
     if (fresh.length > 0) parts.push({ regions: fresh, machineCode: undefined });
     if (parts.length <= MOST_PARTS && sizeOf(parts) <= MOST_BYTES) return parts;
     // Regions that are not in use go.
-    const left = this.parts.map(({ regions }, i) => parts[i].regions.filter((_, j) => inUse.has(regions[j])));
-    const [first = [], ...others] = left;
+    const inUse = new Set(living.map(({ origin }) => origin));
+    const [first = [], ...others] = this.parts.map(({ regions }) => regions.filter((region) => inUse.has(region)));
     const late = [...others.flat(), ...fresh];
     const split = [parts[0], { regions: late, machineCode: undefined }];
     if (late.length <= first.length * MOST_APART && sizeOf(split) <= MOST_BYTES) return split;

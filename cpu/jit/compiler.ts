@@ -230,7 +230,8 @@ export class RegionCompiler {
     const { i32 } = this.mmu;
     const region = this.sites.at(i32[S_EXIT_SITE >> 2])?.region;
     i32[S_EXIT_SITE >> 2] = 0;
-    if (region === undefined || region.generation >= GENERATIONS) return false;
+    // Regions of earlier machines had time to grow there, and more would make them slower.
+    if (region === undefined || region.generation >= GENERATIONS || this.isForeknown) return false;
     if (!wantsGrowth(region, instructions, this.patience)) return false;
     return this.remake(region, region.window === undefined, region.generation + 1);
   }

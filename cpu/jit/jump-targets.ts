@@ -29,6 +29,12 @@ export class JumpTargets {
     return offset;
   }
 
+  /** Notes a target, as generated code does. */
+  note(low: number, target: number): void {
+    const offset = this.memory(low);
+    if (offset !== 0) this.i32[(offset >> 2) + (Math.imul(target, HASH_FACTOR) >>> HASH_SHIFT)] = target;
+  }
+
   /** Targets (low halves) that the jump at an address was seen to take. */
   seen(low: number): number[] {
     const offset = this.offsets.get(low);

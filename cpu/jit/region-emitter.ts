@@ -42,6 +42,8 @@ export class RegionEmitter extends RegionFlow {
     this.lifted.clear();
     for (const l of lifted) this.lifted.set(l.block, l);
     this.declareLocals(order, lifted);
+    this.cached = 0;
+    this.conditions = 0;
     out.reset();
     const [entry] = order;
     this.load(this.dataflow.live(entry));
@@ -324,6 +326,7 @@ export class RegionEmitter extends RegionFlow {
     out.byte(wasm.RETURN);
     out.byte(wasm.END);
     this.load(dataflow.used);
+    this.cached = 0;
     if (behind !== 0) {
       out.localGet(BUDGET);
       out.i32Const(behind);

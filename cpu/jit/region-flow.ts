@@ -19,8 +19,18 @@ export abstract class RegionFlow extends RegionLinks {
     else this.gathered(gather, () => this.nest(block));
   }
 
+  /** Emits `block`, which is gone to from here only: registers are where they are here. */
+  private only(block: BasicBlock): void {
+    const { cached, conditions } = this;
+    this.conditions = 0;
+    this.tree(block);
+    this.cached = cached;
+    this.conditions = conditions;
+  }
+
   private nest(block: BasicBlock): void {
     const { out } = this;
+    if (block.loopHead || block.merge) this.cached = 0;
     if (block.loopHead) {
       out.byte(wasm.LOOP);
       out.byte(wasm.VOID);
@@ -58,7 +68,7 @@ export abstract class RegionFlow extends RegionLinks {
     const { out } = this;
     if (target.order > source.order) {
       if (target.merge) out.branch(wasm.BR, this.depthOf(target, 'merge'));
-      else this.tree(target);
+      else this.only(target);
       return;
     }
     if (target.end !== END_SWITCH) {

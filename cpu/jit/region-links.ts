@@ -89,6 +89,7 @@ export abstract class RegionLinks extends RegionExits {
     if (successor !== undefined) {
       const [low, high] = block.returns!;
       this.returnUnlessBack(low, high);
+      this.cached = 0;
       this.load(this.dataflow.liveBehindCall(block, successor));
       if (successor.end === END_SWITCH) this.setRip(low, high);
       this.edge(block, successor);

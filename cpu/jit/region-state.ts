@@ -24,10 +24,14 @@ export interface LiftedBlock {
 }
 
 export abstract class RegionState extends RegionFlags {
-  /** The local of each register that has one. */
+  /** The local of each register. */
   private readonly gprLocal = new Uint32Array(16);
   private readonly xmmLocal = new Uint32Array(16);
   protected readonly dataflow: RegionDataflow;
+  /** Registers that stay in the state and whose value is in their local too, as it was read or written not long before. */
+  protected cached: RegisterSet = 0;
+  /** Conditions that the code at hand depends on, within its block. */
+  protected conditions = 0;
 
   constructor(lifter: Lifter, out: wasm.Encoder) {
     super(lifter.ir, out, new LocalPool());
@@ -41,8 +45,8 @@ export abstract class RegionState extends RegionFlags {
     locals.clear();
     for (const type of FIXED_LOCALS) locals.add(type);
     for (let n = 0; n < 16; n++) {
-      if (dataflow.used & (1 << n)) this.gprLocal[n] = locals.add(op.T_I64);
-      if (dataflow.used & (1 << (n + VECTOR_BITS))) this.xmmLocal[n] = locals.add(op.T_V128);
+      if ((dataflow.used | dataflow.kept) & (1 << n)) this.gprLocal[n] = locals.add(op.T_I64);
+      if ((dataflow.used | dataflow.kept) & (1 << (n + VECTOR_BITS))) this.xmmLocal[n] = locals.add(op.T_V128);
     }
   }
 
@@ -82,8 +86,36 @@ export abstract class RegionState extends RegionFlags {
 
   /** All of a general register on the stack. */
   private getGpr(register: number): void {
-    if (this.isKept(register)) this.out.loadField(state.gprOffset(register), 8);
-    else this.out.localGet(this.gprLocal[register]);
+    this.getRegister(register, this.gprLocal[register], state.gprOffset(register), 8);
+  }
+
+  private getXmm(register: number): void {
+    this.getRegister(register + VECTOR_BITS, this.xmmLocal[register], state.S_XMM + register * 16, 16);
+  }
+
+  private getRegister(register: number, local: number, offset: number, size: number): void {
+    const { out } = this;
+    if (!this.isKept(register) || (this.cached >>> register) & 1) {
+      out.localGet(local);
+      return;
+    }
+    out.loadField(offset, size);
+    // What is read under a condition is not there for what follows.
+    if (this.conditions > 0) return;
+    out.localTee(local);
+    this.cached |= 1 << register;
+  }
+
+  /** Sets a register to the value on the stack, which `kept` ones have the state's address below. */
+  private setRegister(register: number, local: number, offset: number, size: number): void {
+    const { out } = this;
+    if (!this.isKept(register)) {
+      out.localSet(local);
+      return;
+    }
+    out.localTee(local);
+    out.storeSized(offset, size);
+    this.cached |= 1 << register;
   }
 
   protected read(n: number): void {
@@ -106,8 +138,7 @@ export abstract class RegionState extends RegionFlags {
         break;
       }
       case op.XMM_READ:
-        if (this.isKept(((imm - state.S_XMM) >> 4) + VECTOR_BITS)) out.loadField(imm, 16);
-        else out.localGet(this.xmmLocal[(imm - state.S_XMM) >> 4]);
+        this.getXmm((imm - state.S_XMM) >> 4);
         break;
       case op.FIELD_READ:
         out.loadField(imm + (imm2 >> 8), imm2 & 0xff);
@@ -127,12 +158,10 @@ export abstract class RegionState extends RegionFlags {
     const { ir, out } = this;
     const slot = ir.imm[n];
     const register = (slot - state.S_XMM) >> 4;
-    const kept = this.isKept(register + VECTOR_BITS);
-    if (kept) out.i32Const(0);
+    if (this.isKept(register + VECTOR_BITS)) out.i32Const(0);
     this.value(ir.a[n]);
     this.settle((m) => ir.op[m] === op.XMM_READ && ir.imm[m] === slot, n);
-    if (kept) out.storeSized(slot, 16);
-    else out.localSet(this.xmmLocal[register]);
+    this.setRegister(register + VECTOR_BITS, this.xmmLocal[register], slot, 16);
   }
 
   protected writeField(n: number): void {
@@ -145,8 +174,7 @@ export abstract class RegionState extends RegionFlags {
 
   protected writeGpr(n: number, register: number, high: number, bytes: number): void {
     const { ir, out } = this;
-    const kept = this.isKept(register);
-    if (kept) out.i32Const(0);
+    if (this.isKept(register)) out.i32Const(0);
     if (bytes === 8) this.value(ir.a[n]);
     else if (bytes === 4) {
       this.value(ir.a[n]);
@@ -166,7 +194,6 @@ export abstract class RegionState extends RegionFlags {
       out.byte(op.I64_OR);
     }
     this.settle((m) => ir.op[m] === op.GPR_READ && (ir.imm[m] - state.S_GPR) >> 3 === register, n);
-    if (kept) out.storeSized(state.gprOffset(register), 8);
-    else out.localSet(this.gprLocal[register]);
+    this.setRegister(register, this.gprLocal[register], state.gprOffset(register), 8);
   }
 }

@@ -13,7 +13,18 @@ const HEADER = 4;
 const PART = 5;
 /** Numbers of a region before its lists. */
 const NUMBERS = 8;
-const LISTS = ['entries', 'inside', 'pages', 'ranges', 'sites', 'links', 'relocations', 'hints'] as const;
+const LISTS = [
+  'entries',
+  'inside',
+  'followed',
+  'jumps',
+  'pages',
+  'ranges',
+  'sites',
+  'links',
+  'relocations',
+  'hints',
+] as const;
 const BYTES = ['original', 'code'] as const;
 const LENGTHS = LISTS.length + BYTES.length;
 const NOTHING = new Uint8Array(0);

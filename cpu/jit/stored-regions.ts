@@ -24,6 +24,8 @@ export interface StoredRegion {
   readonly instructions: number;
   readonly entries: ArrayLike<number>;
   readonly inside: ArrayLike<number>;
+  readonly followed: ArrayLike<number>;
+  readonly jumps: ArrayLike<number>;
   /** Linear page, physical page. */
   readonly pages: ArrayLike<number>;
   /** Physical address of the guest's code, first and end; `original` is what stands there. */
@@ -71,6 +73,8 @@ export function storeRegion(region: Region, { u8, i32 }: Mmu): StoredRegion | un
     instructions: region.instructions,
     entries: region.entries,
     inside: region.inside,
+    followed: region.followed,
+    jumps: region.jumps,
     pages: [...region.pages].flat(),
     ranges: [...ranges.values()].flat(),
     original: joined(pieces),

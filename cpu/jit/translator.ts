@@ -83,8 +83,11 @@ export interface RegionCode {
   readonly locals: number;
   /** Addresses (low halves) at which it can be entered; the first is that which was asked for. */
   readonly entries: number[];
-  /** Addresses of the blocks in it, but for those of functions that it calls. */
+  /** Addresses of the blocks in it, but for those of functions that it calls; and of these. */
   readonly inside: number[];
+  readonly followed: number[];
+  /** See ControlFlow. */
+  readonly jumps: number[];
   /** Guest page (linear address / 4096 of the low half) → physical page, for all pages whose code is in it. */
   readonly pages: Map<number, number>;
   /** Physical ranges of code, first and end. */
@@ -109,6 +112,8 @@ export class RegionTranslator {
   private readonly callees = new Callees();
   /** Functions that were called, by the low half of their address. */
   private readonly called = new Set<number>();
+  /** Blocks (low halves) of regions of earlier machines: they were warm there. */
+  private readonly known = new Set<number>();
   private readonly lifter = new Lifter(false);
   private readonly emitter = new RegionEmitter(this.lifter, new Encoder());
   private readonly insn = new Insn();
@@ -143,6 +148,7 @@ export class RegionTranslator {
   reset(): void {
     this.forget();
     this.called.clear();
+    this.known.clear();
     this.targets.clear();
   }
 
@@ -177,6 +183,8 @@ export class RegionTranslator {
         locals,
         entries: flow.entry.end === END_SWITCH ? armsOf(flow.entry) : [ripLow],
         inside: order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow),
+        followed: [...new Set(order.filter(({ context }) => context.depth > 0).map((block) => block.ripLow))],
+        jumps: flow.jumps,
         pages,
         ranges: this.ranges(order, pages),
       },
@@ -217,7 +225,9 @@ export class RegionTranslator {
     };
     const code = Uint8Array.from(stored.code);
     if (!relocate(code, stored.relocations, ownOf)) return forget();
-    const { entries, inside, ranges, relocations, locals, instructions, hints } = stored;
+    const { entries, inside, followed, jumps, ranges, relocations, locals, instructions, hints } = stored;
+    for (const lows of [inside, followed]) for (let i = 0; i < lows.length; i++) this.known.add(lows[i]);
+    for (let i = 0; i < jumps.length; i += 2) this.targets.note(jumps[i], jumps[i + 1]);
     const pairs: [number, number][] = [];
     for (let i = 0; i < ranges.length; i += 2) pairs.push([ranges[i], ranges[i + 1]]);
     return {
@@ -229,6 +239,8 @@ export class RegionTranslator {
         locals,
         entries: Array.from(entries),
         inside: Array.from(inside),
+        followed: Array.from(followed),
+        jumps: Array.from(jumps),
         pages,
         ranges: pairs,
       },
@@ -270,7 +282,8 @@ export class RegionTranslator {
         copy.set(u8.subarray(at, at + MAX_LENGTH));
         return 0;
       },
-      warm: (low: number, addressHigh: number) => this.blocks.executions(low, addressHigh, mode) >= warm,
+      warm: (low: number, addressHigh: number) =>
+        this.blocks.executions(low, addressHigh, mode) >= warm || this.known.has(low),
       called: this.called,
       targets: (low: number) => this.targets.seen(low),
       isForeign: start.isForeign,

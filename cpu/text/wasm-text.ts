@@ -59,7 +59,7 @@ export function wasmText(body: Uint8Array): Listing {
 export function wasmTextBetween(body: Uint8Array, after: number, before: number): Listing {
   const reader = new BodyReader(body);
   const setter = (value: number): number => {
-    const found = reader.lines.findIndex(({ text }) => text.endsWith(` = ${number(value)}`));
+    const found = reader.lines.findIndex(({ text }) => text.replace(/\)$/, '').endsWith(` = ${number(value)}`));
     if (found < 0) throw new Error(`nothing is set to ${number(value)} in\n${wasmText(body).text.join('\n')}`);
     return found;
   };

@@ -1,7 +1,9 @@
 /** Regions that outlive their machine: another one runs the same code with them, and only the same. */
 import { describe, expect, test } from 'vitest';
+import { STOP_BUDGET } from '../../../cpu/cpu.ts';
 import { decodeParts, encodeParts } from '../../../cpu/jit/stored-format.ts';
 import type { StoredPart } from '../../../cpu/jit/stored-regions.ts';
+import { S_RIP } from '../../../cpu/state.ts';
 import { testCore } from '../core.ts';
 import { BareCpu, CODE, PD, PDPT, RAX, RBX, RCX } from '../system/bare-cpu.ts';
 import { assemble } from './pinned/assemble.ts';
@@ -28,8 +30,15 @@ const PROGRAMS: Record<string, string> = {
 const names = Object.keys(PROGRAMS);
 const codes = new Map(names.map((name) => [name, assemble([PROGRAMS[name]])[0]]));
 
-function make(form: string, code: Uint8Array, parts?: readonly StoredPart[], cpl = 0, hotThreshold = 8): BareCpu {
-  const machine = new BareCpu({}, { core: testCore(form), hotThreshold, batch: 1, patience: 3 }).long(cpl);
+function make(
+  form: string,
+  code: Uint8Array,
+  parts?: readonly StoredPart[],
+  cpl = 0,
+  hotThreshold = 8,
+  patience = 3,
+): BareCpu {
+  const machine = new BareCpu({}, { core: testCore(form), hotThreshold, batch: 1, patience }).long(cpl);
   machine.ram.set(code, CODE);
   if (parts !== undefined) machine.cpu.regions!.useStored(parts);
   return machine;
@@ -94,6 +103,27 @@ test('a region is for the code that it was made of', () => {
     // The loop's count is outside of all regions.
     expect(machine.cpu.regions!.counters.restored).toBe(program === changed ? count - 1 : count);
   }
+});
+
+test('what is made anew knows what was warm, and where jumps went, on the machine before', () => {
+  const code = codes.get('a switch and memory')!;
+  const largest = (parts: readonly StoredPart[]) =>
+    Math.max(...parts.flatMap(({ regions }) => regions.map(({ instructions }) => instructions)));
+  const first = make('wasm', code, [], 0, 100, 1e9);
+  run(first);
+  const parts = stored(first)!;
+  expect(parts[0].regions.every(({ generation }) => generation === 0)).toBe(true);
+  const second = make('wasm', code, parts, 0, 100, 3);
+  // As long as a guest does only what it did before, nothing grows.
+  const other = CODE + 0x8000;
+  second.ram.set(assemble([`mov ecx, 9000; 1: dec ecx; jnz 1b; mov eax, ${CODE}; jmp rax`])[0], other);
+  second.cpu.i32[S_RIP >> 2] = other;
+  // Regions in which slices end grow.
+  while (second.cpu.run(1001) === STOP_BUDGET);
+  expect([RAX, RBX, RCX].map((n) => second.gpr(n))).toEqual([RAX, RBX, RCX].map((n) => first.gpr(n)));
+  const grown = largest(stored(second)!);
+  // The loop and all arms of the switch: they ran in regions only.
+  expect(grown).toBeGreaterThan(largest(parts) * 2);
 });
 
 test('with nothing new, and nothing optimised, there is nothing to store', () => {

@@ -18,6 +18,8 @@ const region = fc.record({
   instructions: int32,
   entries: list,
   inside: list,
+  followed: list,
+  jumps: list,
   pages: list,
   ranges: list,
   sites: list,
