@@ -144,9 +144,14 @@ class BodyReader {
     return offset === 0 ? `[${base}]` : `${place(offset)}[${base}]`;
   }
 
-  private setLocal(n: number, { text, field }: Operand): void {
+  /** Names a local after the state field that it is loaded from or stored to. */
+  private nameAfter(n: number, field: string | undefined): void {
     const isFree = !this.names.has(n) && ![...this.names.values()].includes(field!);
-    if (field !== undefined && isFree && this.frames.length === 1) this.names.set(n, field);
+    if (field !== undefined && isFree) this.names.set(n, field);
+  }
+
+  private setLocal(n: number, { text, field }: Operand): void {
+    if (this.frames.length === 1) this.nameAfter(n, field);
     // What waits on the stack was read before this.
     for (const [i, waiting] of this.stack.entries()) {
       if (!waiting.text.includes(`«l${n}»`)) continue;
@@ -250,9 +255,13 @@ class BodyReader {
       case wasm.LOCAL_SET:
         this.setLocal(code.u32(), this.stack.pop()!);
         break;
-      case wasm.LOCAL_TEE:
-        this.push(`(«l${code.u32()}» = ${this.pop()})`);
+      case wasm.LOCAL_TEE: {
+        const n = code.u32();
+        const { text, field } = this.stack.pop()!;
+        this.nameAfter(n, field);
+        this.push(`(«l${n}» = ${text})`);
         break;
+      }
       case wasm.I32_CONST:
         this.push(number(code.s32()));
         break;
@@ -288,6 +297,8 @@ class BodyReader {
   private access(name: string, offset: number, isStore: boolean): void {
     if (isStore) {
       const value = this.pop();
+      const [, local] = /^\(«l(\d+)» = /.exec(value) ?? [];
+      if (local !== undefined && this.stack.at(-1)!.text === '0') this.nameAfter(Number(local), place(offset));
       this.emit(`${name} ${this.address(offset)} = ${value}`);
     } else {
       const field = this.stack.at(-1)!.text === '0' ? place(offset) : undefined;
