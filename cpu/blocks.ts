@@ -410,9 +410,11 @@ export class BlockCache {
   /** Takes a link out of its page's list. The page's flag stays until a write finds the list empty. */
   private unwatch(link: number): void {
     const { i32 } = this;
-    let before = pageKey(this.pageOf(link));
+    const page = this.pageOf(link);
+    let before = pageKey(page);
     while (i32[before >> 2] !== link) before = this.nextLink(i32[before >> 2]);
     i32[before >> 2] = i32[this.nextLink(link) >> 2];
+    if (i32[pageKey(page) >> 2] === 0) i32[partsKey(page) >> 2] = 0;
   }
 
   // --- TypeScript only ------------------------------------------------------------------------------------------------
@@ -432,10 +434,12 @@ export class BlockCache {
     // Data beside code is no reason to look at all of its blocks.
     if (inCode !== 0 && !(inCode & parts(begin, end))) return;
     let isEmpty = true;
+    let left = 0;
     for (let link = i32[pageKey(page) >> 2]; link !== 0; ) {
       const isHere = this.pageOf(link) === page;
       const isWritten = isHere && this.beginOf(link) < end && begin < this.endOf(link);
       if (isHere && !isWritten) isEmpty = false;
+      if (!isWritten) left |= parts(this.beginOf(link), this.endOf(link));
       const block = link & ~SECOND_PAGE;
       link = i32[this.nextLink(link) >> 2];
       if (!isWritten) continue;
@@ -444,7 +448,7 @@ export class BlockCache {
       this.dropped++;
       this.drop(block);
     }
-    if (i32[pageKey(page) >> 2] === 0) i32[partsKey(page) >> 2] = 0;
+    i32[partsKey(page) >> 2] = i32[pageKey(page) >> 2] === 0 ? 0 : left;
     if (isEmpty) this.u8[S_PAGE_FLAGS + page] &= ~PAGE_HAS_BLOCK;
   }
 }

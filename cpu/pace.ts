@@ -1,8 +1,8 @@
 /**
  * When code is worth a translation. While a guest boots, most code runs for a while and never again, and the translator
  * itself is still cold. And the timer ticks of a guest that is idle make code hot as well, in half a minute: translating
- * it takes longer than the interpreter needs for hours of them. And what an earlier run of the same guest did not find worth
- * it hardly is so now.
+ * it takes longer than the interpreter needs for hours of them. What an earlier run of the same guest did not find
+ * worth it hardly is so now.
  */
 
 /** By so much hotter blocks must be then. */

@@ -8,15 +8,17 @@ import type { DirectWindow } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { Region } from './compiler.ts';
 import type { Site } from './sites.ts';
-import { holdsCodeOf, LINK_NUMBERS, type StoredPart, type StoredRegion, storeRegion } from './stored-regions.ts';
+import { sizeOfParts } from './stored-format.ts';
+import { holdsCodeOf, LINK_NUMBERS, type StoredPart, type StoredRegion } from './stored-regions.ts';
 
-/** When there are more parts, all but the first become one; that too when these have so large a share of its regions. */
+/** When there are more parts, all but the first become one. */
 const MOST_PARTS = 4;
+/** They and the first become one when they have so many of its regions. */
 const MOST_APART = 1 / 2;
-/** Bytes of code that are left to later machines. */
+/** Bytes that are left to later machines. */
 const MOST_BYTES = 16 << 20;
-/** Machine code is taken anew when so many times as much has run as when it was taken. */
-const WORTH_TAKING_ANEW = 2;
+/** What is said of a part after some time is said anew when a machine has run so many times as long. */
+const LONGER = 2;
 /** Windows in which all regions are looked through, and how often more for code at one address: a guest can make any number. */
 const MOST_WINDOWS = 16;
 const MOST_TRIES = 8;
@@ -80,52 +82,49 @@ export class Archive {
     }
   }
 
-  /** @param ran instructions so far, in millions @returns undefined: what there was is as good */
-  toStore(living: readonly Region[], mmu: Mmu, ran: number): StoredPart[] | undefined {
+  /**
+   * @param made those of `living` that this machine made
+   * @param ran instructions so far, in millions
+   * @returns undefined: what there was is as good
+   */
+  toStore(living: readonly Region[], made: readonly StoredRegion[], ran: number): StoredPart[] | undefined {
     const known = new Set([...this.unused].map(nameOf));
-    const fresh = living.flatMap((region) => storeRegion(region, mmu) ?? []).filter((r) => !known.has(nameOf(r)));
-    let changed = fresh.length > 0;
-    const parts = this.parts.map((part) => {
-      const taken = this.machineCode(part, ran);
-      if (taken === undefined) return part;
-      changed = true;
-      return { regions: part.regions, machineCode: { ...taken, ran } };
-    });
-    if (!changed) return undefined;
-    if (fresh.length > 0) parts.push({ regions: fresh, machineCode: undefined });
-    if (parts.length <= MOST_PARTS && sizeOf(parts) <= MOST_BYTES) return parts;
-    // Regions that are not in use go.
-    const inUse = new Set(living.map(({ origin }) => origin));
-    const [first = [], ...others] = this.parts.map(({ regions }) => regions.filter((region) => inUse.has(region)));
-    const late = [...others.flat(), ...fresh];
-    const split = [parts[0], { regions: late, machineCode: undefined }];
-    if (late.length <= first.length * MOST_APART && sizeOf(split) <= MOST_BYTES) return split;
-    const one = [{ regions: [...first, ...late], machineCode: undefined }];
-    return sizeOf(one) <= MOST_BYTES ? one : undefined;
+    const fresh = made.filter((region) => !known.has(nameOf(region)));
+    const parts = this.parts.map((part) => this.after(part, ran));
+    if (fresh.length > 0) parts.push({ regions: fresh, ran, machineCode: undefined });
+    if (fresh.length === 0 && parts.every((part, i) => part === this.parts[i])) return undefined;
+    if (parts.length <= MOST_PARTS && sizeOfParts(parts) <= MOST_BYTES) return parts;
+    // What was replaced goes, and where there is no room what this machine had no use for, too.
+    const used = new Set([...living.map(({ origin }) => origin), ...fresh]);
+    return joined(parts, (region) => used.has(region) || this.unused.has(region)) ?? joined(parts, (r) => used.has(r));
   }
 
-  /** Machine code of a part that is better than what there is. */
-  private machineCode(part: StoredPart, ran: number): ReturnType<RestoredRegions['machineCode']> {
+  /** A part after this machine has run: itself if there is nothing new. */
+  private after(part: StoredPart, ran: number): StoredPart {
     const compiled = this.used.get(part);
-    if (compiled === undefined) return undefined;
-    const isGood = compiled.isMachineCode && ran < part.machineCode!.ran * WORTH_TAKING_ANEW;
-    return isGood ? undefined : compiled.machineCode();
+    if (compiled === undefined) return part;
+    const isGood = compiled.isMachineCode && ran < part.machineCode!.ran * LONGER;
+    const taken = isGood ? undefined : compiled.machineCode();
+    if (taken === undefined && ran < part.ran * LONGER) return part;
+    const machineCode = taken === undefined ? part.machineCode : { ...taken, ran };
+    return { regions: part.regions, ran: Math.max(part.ran, ran), machineCode };
   }
+}
+
+/** Makes one part of all but the first, or of all. @returns undefined when that is too large */
+function joined(parts: readonly StoredPart[], isLeft: (region: StoredRegion) => boolean): StoredPart[] | undefined {
+  const ran = Math.max(...parts.map((part) => part.ran));
+  const part = (regions: StoredRegion[]): StoredPart => ({ regions, ran, machineCode: undefined });
+  const [first, ...others] = parts.map(({ regions }) => regions.filter(isLeft));
+  const late = others.flat();
+  const result = late.length <= first.length * MOST_APART ? [parts[0], part(late)] : [part([...first, ...late])];
+  return sizeOfParts(result) <= MOST_BYTES ? result : undefined;
 }
 
 /** The same for regions that are of the same code and are used in the same way. */
 function nameOf({ ripLow, ripHigh, mode, window, ranges, original }: StoredRegion): string {
   const all = [ripLow, ripHigh, mode, window.low, window.length, ...Array.from(ranges)];
   return `${all} ${checksum(original)}`;
-}
-
-function sizeOf(parts: readonly StoredPart[]): number {
-  const size = ({ regions, machineCode }: StoredPart) =>
-    regions.reduce(
-      (sum, { code, original }) => sum + code.length + original.length,
-      machineCode === undefined ? 0 : machineCode.bytes.length + machineCode.module.length,
-    );
-  return parts.reduce((sum, part) => sum + size(part), 0);
 }
 
 /** What a site leads to from the start: the region of that number, for an address. */

@@ -17,7 +17,7 @@ import { Links, wayOf } from './links.ts';
 import { RegionMap } from './region-map.ts';
 import { merged, type Request, RequestQueue } from './requests.ts';
 import { ExitSites, SITE_SIDE, slotsOf } from './sites.ts';
-import { recordsOf, type StoredPart, type StoredRegion } from './stored-regions.ts';
+import { recordsOf, type StoredPart, type StoredRegion, storeRegion } from './stored-regions.ts';
 import { GENERATIONS, MOST_INSTRUCTIONS, type RegionCode, RegionTranslator, type Translation } from './translator.ts';
 
 export interface Region extends RegionCode {
@@ -39,6 +39,8 @@ export interface Region extends RegionCode {
   generation: number;
   /** Instructions of the slices that ended in it, as a measure of that time. */
   spent: number;
+  /** Instructions that this machine is to run before it may be made anew for that. */
+  ripe: number;
   /** Is it in the core's table? */
   placed: boolean;
   /** Blocks of it, none of them entries, that became hot in the interpreter. */
@@ -49,7 +51,7 @@ export interface Region extends RegionCode {
 }
 
 /** What a region is made as. */
-type Made = Pick<Region, 'ripLow' | 'ripHigh' | 'mode' | 'generation' | 'window' | 'origin'>;
+type Made = Pick<Region, 'ripLow' | 'ripHigh' | 'mode' | 'generation' | 'window' | 'origin' | 'ripe'>;
 
 const CODE_SIZE_64 = 8;
 /**
@@ -61,6 +63,7 @@ const URGENT_EXECUTIONS = 1000;
 const MOST_REWRITTEN = 10_000;
 /** Bytes of regions' code that may be alive at once; when they are more, all are dropped. */
 const CACHE_SIZE = 32 << 20;
+const MILLION = 1e6;
 /** So small a share of those that were restored are hardly any. */
 const HARDLY_ANY = 1 / 32;
 /** A direct window that is smaller is not worth it. */
@@ -112,6 +115,8 @@ export class RegionCompiler {
   private readonly sites: ExitSites;
   private readonly links: Links;
   private readonly patience: number | undefined;
+  /** Instructions of all slices that were used up. */
+  private ran = 0;
   /** Links of the regions that are being made. */
   private slots = 0;
   /** Bytes of the code of all living regions, and how many there may be. */
@@ -230,9 +235,10 @@ export class RegionCompiler {
     const { i32 } = this.mmu;
     const region = this.sites.at(i32[S_EXIT_SITE >> 2])?.region;
     i32[S_EXIT_SITE >> 2] = 0;
-    // Regions of earlier machines had time to grow there, and more would make them slower.
-    if (region === undefined || region.generation >= GENERATIONS || this.isForeknown) return false;
-    if (!wantsGrowth(region, instructions, this.patience)) return false;
+    this.ran += instructions;
+    if (region === undefined || region.generation >= GENERATIONS || !isGrowth(region, MOST_INSTRUCTIONS)) return false;
+    // Those of earlier machines had so much time to grow there; more growth would make them slower.
+    if (this.ran < region.ripe || !wantsGrowth(region, instructions, this.patience)) return false;
     return this.remake(region, region.window === undefined, region.generation + 1);
   }
 
@@ -273,7 +279,7 @@ export class RegionCompiler {
       const translation = this.translator.restore(origin, this.slots);
       if (translation === undefined) break;
       const window = origin.window.length !== 0 ? this.window : undefined;
-      regions.push(this.made({ ...origin, window, origin }, translation, bodies));
+      regions.push(this.made({ ...origin, window, origin, ripe: part.ran * MILLION }, translation, bodies));
       const others = Array.from(origin.entries).filter((low) => low !== origin.ripLow);
       if (others.length > 0) this.moreEntries.set(origin.ripLow, others);
     }
@@ -302,7 +308,10 @@ export class RegionCompiler {
 
   /** What later machines may need. @param ran instructions so far, in millions @returns undefined: nothing else than there was */
   toStore(ran: number): StoredPart[] | undefined {
-    return this.archive?.toStore([...this.regions.all()], this.mmu, ran);
+    const { mmu, translator } = this;
+    const living = [...this.regions.all()];
+    const made = living.flatMap((region) => storeRegion(region, mmu, translator.targets) ?? []);
+    return this.archive?.toStore(living, made, ran);
   }
 
   /** Makes the regions that were asked for, in one module. */
@@ -406,12 +415,12 @@ export class RegionCompiler {
       return undefined;
     }
     this.counters.instructions += instructions;
-    return this.made({ ...request, window, origin: undefined }, translation, bodies);
+    return this.made({ ...request, window, origin: undefined, ripe: 0 }, translation, bodies);
   }
 
   /** A region made of a translation, not yet compiled. */
   private made(
-    { ripLow, ripHigh, mode, generation, window, origin }: Made,
+    { ripLow, ripHigh, mode, generation, window, origin, ripe }: Made,
     { body, instructions, code }: Translation,
     bodies: RegionBody[],
   ): Region {
@@ -430,6 +439,7 @@ export class RegionCompiler {
       window,
       generation,
       spent: 0,
+      ripe,
       placed: false,
       missed: [],
       instructions,
@@ -480,7 +490,7 @@ export class RegionCompiler {
       for (const entry of region.entries)
         if (this.blocks.jumps.setRegion(entry, region.ripHigh, region.mode, region.index)) this.place(region);
     }
-    this.regions.protect();
+    this.mmu.protectPages();
     counters.regions += regions.length;
     counters.bytes += size;
   }

@@ -115,8 +115,8 @@ export class ControlFlow {
   readonly blocks: BasicBlock[] = [];
   /** Where the region begins: its first block, or a switch among several entries. */
   entry: BasicBlock | undefined;
-  /** Indirect jumps, and where they were seen to go: address and target (low halves) for each. */
-  readonly jumps: number[] = [];
+  /** Addresses (low halves) of the indirect jumps and calls in it. */
+  readonly jumps = new Set<number>();
   /** Where it is entered besides its beginning: where calls come back that leave it, and where it was seen to be. */
   private readonly continuations = new Set<number>();
   private readonly byKey = new Map<number, BasicBlock>();
@@ -286,9 +286,8 @@ export class ControlFlow {
     block.into = into;
     const followed = (low: number) =>
       into === block.context ? this.source.warm(low, high) && !this.isForeign(low, into) : this.follows(low, high);
-    const seen = this.source.targets(at);
-    for (const low of seen) this.jumps.push(at, low);
-    const targets = into === undefined ? [] : seen.filter(followed);
+    const targets = into === undefined ? [] : this.source.targets(at).filter(followed);
+    this.jumps.add(at);
     if (into === undefined || targets.length <= MAX_COMPARED) {
       for (const low of targets) block.targets.push(low, high);
     } else block.viaSwitch = this.switchOf(into, at, targets);

@@ -27,7 +27,7 @@ export function frequencies(order: readonly BasicBlock[]): Float64Array {
 }
 
 /** How often a block leaves the region at its end, for each time that it runs. */
-export function leaves(block: BasicBlock): number {
+export function leavesPerRun(block: BasicBlock): number {
   const { successors } = block;
   if (!successors.some((successor) => successor !== undefined)) return 1;
   let all = 0;

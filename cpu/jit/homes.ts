@@ -8,7 +8,7 @@ import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
 import type { BasicBlock } from './control-flow.ts';
 import { type RegionDataflow, type RegisterSet, VECTOR_BITS } from './dataflow.ts';
-import { frequencies, leaves } from './frequency.ts';
+import { frequencies, leavesPerRun } from './frequency.ts';
 import type { LiftedBlock } from './region-state.ts';
 
 const REGISTERS = 32;
@@ -35,7 +35,7 @@ export function keptInState(
     for (const record of steps) if (record !== 0) save(often, dirty, dataflow.used);
     const behind = block.returns && block.successors.at(-1);
     if (behind !== undefined) save(often, dirty, dataflow.liveBehindCall(block, behind));
-    save(often * leaves(block), dataflow.gathered(block), 0);
+    save(often * leavesPerRun(block), dataflow.gathered(block), 0);
   }
   save(1, dataflow.live(order[0]), 0);
   let kept = 0;

@@ -43,7 +43,6 @@ export class RegionEmitter extends RegionFlow {
     for (const l of lifted) this.lifted.set(l.block, l);
     this.declareLocals(order, lifted);
     this.cached = 0;
-    this.conditions = 0;
     out.reset();
     const [entry] = order;
     this.load(this.dataflow.live(entry));

@@ -297,7 +297,6 @@ export abstract class RegionExits extends RegionMemory {
   // --- pieces of code -------------------------------------------------------------------------------------------------
 
   protected openBlock(): void {
-    this.conditions++;
     this.out.byte(wasm.BLOCK);
     this.out.byte(wasm.VOID);
     this.labels.push({ block: undefined, kind: 'if' });
@@ -306,14 +305,12 @@ export abstract class RegionExits extends RegionMemory {
   /** With a condition on the stack: what follows is done if it holds, which LIKELY or UNLIKELY may foretell. */
   protected open(hint?: number): void {
     if (hint !== undefined) this.hints.push(this.out.length, hint);
-    this.conditions++;
     this.out.byte(wasm.IF);
     this.out.byte(wasm.VOID);
     this.labels.push({ block: undefined, kind: 'if' });
   }
 
   protected close(): void {
-    this.conditions--;
     this.out.byte(wasm.END);
     this.labels.pop();
   }

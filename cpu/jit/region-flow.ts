@@ -19,13 +19,11 @@ export abstract class RegionFlow extends RegionLinks {
     else this.gathered(gather, () => this.nest(block));
   }
 
-  /** Emits `block`, which is gone to from here only: registers are where they are here. */
-  private only(block: BasicBlock): void {
-    const { cached, conditions } = this;
-    this.conditions = 0;
+  /** Emits `block`, to which no other way leads, right here. */
+  private inPlace(block: BasicBlock): void {
+    const { cached } = this;
     this.tree(block);
     this.cached = cached;
-    this.conditions = conditions;
   }
 
   private nest(block: BasicBlock): void {
@@ -68,7 +66,7 @@ export abstract class RegionFlow extends RegionLinks {
     const { out } = this;
     if (target.order > source.order) {
       if (target.merge) out.branch(wasm.BR, this.depthOf(target, 'merge'));
-      else this.only(target);
+      else this.inPlace(target);
       return;
     }
     if (target.end !== END_SWITCH) {

@@ -27,7 +27,7 @@ export class RegionMap {
     return this.byEntry.get(low) ?? NONE;
   }
 
-  /** Adds a region, which may be entered when its pages are protected too. */
+  /** Adds a region, which may be entered when its pages are protected too (Mmu.protectPages). */
   add(region: Region): void {
     this.mmu.i32[S_HAS_REGIONS >> 2] = 1;
     for (const entry of region.entries) {
@@ -44,11 +44,6 @@ export class RegionMap {
       }
       set.add(region);
     }
-  }
-
-  /** Has the guest not write unnoticed to the code of regions that were added. */
-  protect(): void {
-    this.mmu.protectPages();
   }
 
   /** A page's flag stays until somebody writes to it. */

@@ -28,10 +28,11 @@ export abstract class RegionState extends RegionFlags {
   private readonly gprLocal = new Uint32Array(16);
   private readonly xmmLocal = new Uint32Array(16);
   protected readonly dataflow: RegionDataflow;
-  /** Registers that stay in the state and whose value is in their local too, as it was read or written not long before. */
+  /**
+   * Registers that stay in the state and whose value is in their local too, as it was read or written on the only way here.
+   * (Inside a block, nothing under a condition reads registers but blocks that are emitted there.)
+   */
   protected cached: RegisterSet = 0;
-  /** Conditions that the code at hand depends on, within its block. */
-  protected conditions = 0;
 
   constructor(lifter: Lifter, out: wasm.Encoder) {
     super(lifter.ir, out, new LocalPool());
@@ -100,8 +101,6 @@ export abstract class RegionState extends RegionFlags {
       return;
     }
     out.loadField(offset, size);
-    // What is read under a condition is not there for what follows.
-    if (this.conditions > 0) return;
     out.localTee(local);
     this.cached |= 1 << register;
   }

@@ -9,8 +9,8 @@ const WORD = 4;
 /** Header: what it is, of which make, the words that follow, their checksum. */
 const MAGIC = 0x52767374;
 const HEADER = 4;
-/** Of a part: its regions; bytes of the machine code's host (0: there is none), module and code; when it was taken. */
-const PART = 5;
+/** Of a part: its regions; how long it ran; bytes of the machine code's host (0: there is none), module and code; when it was taken. */
+const PART = 6;
 /** Numbers of a region before its lists. */
 const NUMBERS = 8;
 const LISTS = [
@@ -37,7 +37,7 @@ function wordsFor(bytes: number): number {
 
 /** @param make of the program: what another one wrote is not read */
 export function encodeParts(parts: readonly StoredPart[], make: number): Uint8Array {
-  const size = parts.reduce((sum, part) => sum + wordsOfPart(part), HEADER);
+  const size = wordsOfParts(parts);
   const words = new Int32Array(size);
   const bytes = new Uint8Array(words.buffer);
   let at = HEADER;
@@ -49,9 +49,9 @@ export function encodeParts(parts: readonly StoredPart[], make: number): Uint8Ar
     bytes.set(source, at * WORD);
     at += wordsFor(source.length);
   };
-  for (const { regions, machineCode } of parts) {
+  for (const { regions, ran, machineCode } of parts) {
     const pieces = piecesOf(machineCode);
-    put(regions.length, ...pieces.map(({ length }) => length), machineCode?.ran ?? 0);
+    put(regions.length, ran, ...pieces.map(({ length }) => length), machineCode?.ran ?? 0);
     for (const piece of pieces) putBytes(piece);
     for (const region of regions) {
       const { ripLow, ripHigh, mode, generation, window, locals, instructions } = region;
@@ -72,6 +72,15 @@ export function encodeParts(parts: readonly StoredPart[], make: number): Uint8Ar
 function piecesOf(machineCode: StoredMachineCode | undefined): readonly Uint8Array[] {
   if (machineCode === undefined) return [NOTHING, NOTHING, NOTHING];
   return [new TextEncoder().encode(machineCode.host), machineCode.module, machineCode.bytes];
+}
+
+/** Bytes that a file of parts has. */
+export function sizeOfParts(parts: readonly StoredPart[]): number {
+  return wordsOfParts(parts) * WORD;
+}
+
+function wordsOfParts(parts: readonly StoredPart[]): number {
+  return parts.reduce((sum, part) => sum + wordsOfPart(part), HEADER);
 }
 
 function wordsOfPart({ regions, machineCode }: StoredPart): number {
@@ -118,13 +127,13 @@ class Reader {
   }
 
   part(): StoredPart {
-    const [count, ...rest] = this.list(PART);
+    const [count, ran, ...rest] = this.list(PART);
     const [host, module, bytes] = rest.slice(0, 3).map((size) => this.bytes(size));
-    const ran = rest[3];
-    const machineCode = host.length === 0 ? undefined : { host: new TextDecoder().decode(host), module, bytes, ran };
+    const taken = { host: new TextDecoder().decode(host), module, bytes, ran: rest[3] };
+    const machineCode = host.length === 0 ? undefined : taken;
     const regions: StoredRegion[] = [];
     while (regions.length !== count) regions.push(this.region());
-    return { machineCode, regions };
+    return { regions, ran, machineCode };
   }
 
   private region(): StoredRegion {

@@ -8,6 +8,7 @@ import type { DirectWindow } from '../mmu/direct.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { PAGE_SIZE, RAM_BASE, SITE_RIP } from '../state.ts';
 import type { Region } from './compiler.ts';
+import type { JumpTargets } from './jump-targets.ts';
 import { OF_RECORD, RELOCATION_STRIDE } from './relocation.ts';
 import { pieceOf, type Site } from './sites.ts';
 
@@ -25,6 +26,7 @@ export interface StoredRegion {
   readonly entries: ArrayLike<number>;
   readonly inside: ArrayLike<number>;
   readonly followed: ArrayLike<number>;
+  /** Indirect jumps, and where they were seen to go: address and target for each. */
   readonly jumps: ArrayLike<number>;
   /** Linear page, physical page. */
   readonly pages: ArrayLike<number>;
@@ -44,6 +46,8 @@ export interface StoredRegion {
 /** Regions that were compiled in one module, and what V8 made of it. */
 export interface StoredPart {
   readonly regions: readonly StoredRegion[];
+  /** Millions of instructions that one machine ran with them: so much time they had to grow. */
+  readonly ran: number;
   readonly machineCode: StoredMachineCode | undefined;
 }
 
@@ -58,7 +62,7 @@ export const LINK_NUMBERS = 3;
 const NO_WINDOW: DirectWindow = { low: 0, length: 0 };
 
 /** @returns undefined when its code was not kept */
-export function storeRegion(region: Region, { u8, i32 }: Mmu): StoredRegion | undefined {
+export function storeRegion(region: Region, { u8, i32 }: Mmu, targets: JumpTargets): StoredRegion | undefined {
   const { body, relocations, sites } = region;
   if (body === undefined) return undefined;
   const ranges = new Map(region.ranges.map((range) => [`${range}`, range]));
@@ -74,7 +78,7 @@ export function storeRegion(region: Region, { u8, i32 }: Mmu): StoredRegion | un
     entries: region.entries,
     inside: region.inside,
     followed: region.followed,
-    jumps: region.jumps,
+    jumps: region.jumps.flatMap((at) => targets.seen(at).flatMap((target) => [at, target])),
     pages: [...region.pages].flat(),
     ranges: [...ranges.values()].flat(),
     original: joined(pieces),

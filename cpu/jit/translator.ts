@@ -86,7 +86,7 @@ export interface RegionCode {
   /** Addresses of the blocks in it, but for those of functions that it calls; and of these. */
   readonly inside: number[];
   readonly followed: number[];
-  /** See ControlFlow. */
+  /** Addresses of the indirect jumps and calls in it; none of one that was restored. */
   readonly jumps: number[];
   /** Guest page (linear address / 4096 of the low half) → physical page, for all pages whose code is in it. */
   readonly pages: Map<number, number>;
@@ -108,11 +108,11 @@ export class RegionTranslator {
   private readonly hasTailCalls: boolean;
   private readonly linkPatience: number;
   private readonly observer: CpuObserver | undefined;
-  private readonly targets: JumpTargets;
+  readonly targets: JumpTargets;
   private readonly callees = new Callees();
   /** Functions that were called, by the low half of their address. */
   private readonly called = new Set<number>();
-  /** Blocks (low halves) of regions of earlier machines: they were warm there. */
+  /** Blocks (low halves, in whatever mode) of regions of earlier machines: they were warm there. A hint, which may be old. */
   private readonly known = new Set<number>();
   private readonly lifter = new Lifter(false);
   private readonly emitter = new RegionEmitter(this.lifter, new Encoder());
@@ -184,7 +184,7 @@ export class RegionTranslator {
         entries: flow.entry.end === END_SWITCH ? armsOf(flow.entry) : [ripLow],
         inside: order.filter(({ context }) => context.depth === 0).map((block) => block.ripLow),
         followed: [...new Set(order.filter(({ context }) => context.depth > 0).map((block) => block.ripLow))],
-        jumps: flow.jumps,
+        jumps: [...flow.jumps],
         pages,
         ranges: this.ranges(order, pages),
       },
@@ -240,7 +240,7 @@ export class RegionTranslator {
         entries: Array.from(entries),
         inside: Array.from(inside),
         followed: Array.from(followed),
-        jumps: Array.from(jumps),
+        jumps: [],
         pages,
         ranges: pairs,
       },

@@ -51,3 +51,16 @@ test.each([
     { numRuns: 200 },
   );
 });
+
+test('a page whose only code went with that of the page before it', () => {
+  const { cpu } = new BareCpu({}, { ramSize: 32 << 20 }).long();
+  const at = DATA + PAGE_SIZE - 4;
+  for (const [i, byte] of CODE.entries()) cpu.u8[RAM_BASE + at + i] = byte;
+  cpu.blocks.lookup(at, 0, cpu.i32[S_MODE >> 2]);
+  const flags = () => cpu.u8[S_PAGE_FLAGS + DATA / PAGE_SIZE + 1];
+  expect(flags()).not.toBe(0);
+  cpu.ramWritten(at, 4);
+  // Data, far from where the code was.
+  cpu.ramWritten(DATA + PAGE_SIZE + 512, 1);
+  expect(flags()).toBe(0);
+});

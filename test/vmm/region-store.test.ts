@@ -20,7 +20,11 @@ import { RegionStore } from '../../vmm/region-store.ts';
 
 const KERNEL = Uint8Array.from({ length: 1000 }, (_, i) => i);
 const PARTS: StoredPart[] = [
-  { regions: [], machineCode: { host: 'v20', ran: 1, module: Uint8Array.of(1), bytes: Uint8Array.of(1, 2, 3) } },
+  {
+    regions: [],
+    ran: 1,
+    machineCode: { host: 'v20', ran: 1, module: Uint8Array.of(1), bytes: Uint8Array.of(1, 2, 3) },
+  },
 ];
 
 let directory: string;

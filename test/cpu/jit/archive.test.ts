@@ -105,25 +105,62 @@ test('a region is for the code that it was made of', () => {
   }
 });
 
-test('what is made anew knows what was warm, and where jumps went, on the machine before', () => {
+/** Runs in slices, as regions grow in which slices end. */
+function runInSlices(machine: BareCpu, from = CODE): void {
+  machine.cpu.halted = false;
+  machine.cpu.i32[S_RIP >> 2] = from;
+  while (machine.cpu.run(1001) === STOP_BUDGET);
+}
+
+const largest = (parts: readonly StoredPart[]) =>
+  Math.max(...parts.flatMap(({ regions }) => regions.map(({ instructions }) => instructions)));
+
+describe('what is made anew on a later machine', () => {
   const code = codes.get('a switch and memory')!;
-  const largest = (parts: readonly StoredPart[]) =>
-    Math.max(...parts.flatMap(({ regions }) => regions.map(({ instructions }) => instructions)));
   const first = make('wasm', code, [], 0, 100, 1e9);
   run(first);
   const parts = stored(first)!;
-  expect(parts[0].regions.every(({ generation }) => generation === 0)).toBe(true);
-  const second = make('wasm', code, parts, 0, 100, 3);
-  // As long as a guest does only what it did before, nothing grows.
-  const other = CODE + 0x8000;
-  second.ram.set(assemble([`mov ecx, 9000; 1: dec ecx; jnz 1b; mov eax, ${CODE}; jmp rax`])[0], other);
-  second.cpu.i32[S_RIP >> 2] = other;
-  // Regions in which slices end grow.
-  while (second.cpu.run(1001) === STOP_BUDGET);
-  expect([RAX, RBX, RCX].map((n) => second.gpr(n))).toEqual([RAX, RBX, RCX].map((n) => first.gpr(n)));
-  const grown = largest(stored(second)!);
-  // The loop and all arms of the switch: they ran in regions only.
-  expect(grown).toBeGreaterThan(largest(parts) * 2);
+
+  test('knows what was warm, and where jumps went, on the one before', () => {
+    expect(parts[0].regions.every(({ generation }) => generation === 0)).toBe(true);
+    const targets = parts[0].regions.flatMap(({ jumps }) => Array.from(jumps).filter((_, i) => i % 2 === 1));
+    expect(new Set(targets).size).toBe(8);
+    // It runs longer than the one before, which left it little time to grow.
+    const second = make('wasm', code, [{ ...parts[0], ran: 0.01 }], 0, 100, 3);
+    runInSlices(second);
+    expect([RAX, RBX, RCX].map((n) => second.gpr(n))).toEqual([RAX, RBX, RCX].map((n) => first.gpr(n)));
+    // The loop and all arms of the switch: they ran in regions only.
+    expect(largest(stored(second)!)).toBeGreaterThan(largest(parts) * 2);
+  });
+
+  test('does not grow before that one has run as long', () => {
+    const second = make('wasm', code, [{ ...parts[0], ran: 1000 }], 0, 100, 3);
+    runInSlices(second);
+    expect(second.cpu.regions!.counters.regions).toBe(parts[0].regions.length);
+  });
+});
+
+test('parts become one, in which is what this machine had no use for', () => {
+  const application = codes.get(names[0])!;
+  const loader = CODE + 0x8000;
+  let parts: readonly StoredPart[] = [];
+  const start = (nops: number, isWhole: boolean) => {
+    const machine = make('wasm', isWhole ? application : new Uint8Array(), parts, 0, 50, 1e9);
+    const [first] = assemble([
+      `mov ecx, 400; 1: dec ecx; ${Array(nops).fill('nop').join(';')}; jnz 1b; mov eax, ${CODE}; ${isWhole ? 'jmp rax' : 'hlt'}`,
+    ]);
+    machine.ram.set(first, loader);
+    runInSlices(machine, loader);
+    parts = stored(machine) ?? parts;
+    return machine.cpu.regions!.counters;
+  };
+  const { regions } = start(1, true);
+  for (let i = 2; i < 5; i++) start(i, true);
+  expect(parts.length).toBe(4);
+  // One that ends before the application is there.
+  start(5, false);
+  expect(parts.length).toBeLessThan(4);
+  expect(start(5, true).restored).toBeGreaterThan(regions - 2);
 });
 
 test('with nothing new, and nothing optimised, there is nothing to store', () => {
@@ -164,11 +201,11 @@ test('machine code is taken when V8 has optimised, and used', async () => {
   run(third);
   expect(stored(third, 9)).toBeUndefined();
   // Another module's is not used, nor that of another program.
-  const { machineCode, regions } = taken![0];
+  const { machineCode, regions, ran } = taken![0];
   const module = machineCode!.module.slice();
   module[module.length - 1] ^= 1;
   for (const other of [{ module }, { host: 'v1' }]) {
-    const fourth = make('wasm', code, [{ regions, machineCode: { ...machineCode!, ...other } }]);
+    const fourth = make('wasm', code, [{ regions, ran, machineCode: { ...machineCode!, ...other } }]);
     expect(run(fourth)).toEqual(run(make('wasm', code, undefined, 0, 0)));
     expect(fourth.cpu.regions!.counters.restored).toBe(regions.length);
     expect(stored(fourth, 9)).toBeDefined();
@@ -198,7 +235,7 @@ test('links keep to the upper half of their address', () => {
   const [{ regions }] = stored(first)!;
   expect(new Set(regions.map(({ ripHigh }) => ripHigh))).toEqual(new Set([0, 1]));
   for (const order of [regions, [...regions].reverse()]) {
-    const machine = makeTwice([{ regions: order, machineCode: undefined }]);
+    const machine = makeTwice([{ regions: order, ran: 1, machineCode: undefined }]);
     expect(run(machine)).toEqual(expected);
     expect(machine.cpu.regions!.counters.restored).toBe(regions.length);
   }
@@ -209,7 +246,7 @@ test('a part that has regions twice', () => {
   const first = makeTwice([]);
   run(first);
   const [{ regions }] = stored(first)!;
-  const machine = makeTwice([{ regions: [...regions, ...regions], machineCode: undefined }]);
+  const machine = makeTwice([{ regions: [...regions, ...regions], ran: 1, machineCode: undefined }]);
   expect(run(machine)).toEqual(expected);
   // What is linked lives.
   machine.cpu.regions!.forgetMappings();

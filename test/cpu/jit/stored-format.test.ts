@@ -36,7 +36,11 @@ const machineCode = fc.record({
   bytes: fc.uint8Array({ minLength: 1, maxLength: 9 }),
 });
 const parts = fc.array(
-  fc.record({ regions: fc.array(region, { maxLength: 4 }), machineCode: fc.option(machineCode, { nil: undefined }) }),
+  fc.record({
+    regions: fc.array(region, { maxLength: 4 }),
+    ran: int32,
+    machineCode: fc.option(machineCode, { nil: undefined }),
+  }),
   { maxLength: 3 },
 );
 
@@ -68,10 +72,11 @@ test('a file that is cut short, changed or of another make is not read', () => {
 });
 
 test('lists that would reach behind the end', () => {
-  const file = encodeParts([{ regions: [], machineCode: undefined }], 3);
+  const file = encodeParts([{ regions: [], ran: 1, machineCode: undefined }], 3);
   const words = new Int32Array(file.buffer);
+  // How many regions there are, and how large three pieces of machine code are.
   for (const value of [-1, 1, 2 ** 31 - 1])
-    for (let i = 4; i < 8; i++) {
+    for (const i of [4, 6, 7, 8]) {
       const old = words[i];
       words[i] = value;
       words[3] = checksum(file.subarray(16));
