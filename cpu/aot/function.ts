@@ -20,7 +20,7 @@ interface Frame {
 const DENSE_CASES = 6;
 
 /** From so many on what only one case calls stands apart. */
-const MANY_CASES = 10;
+const MANY_CASES = 16;
 
 const PLAIN: Frame = { breaks: false, continues: false, label: undefined };
 

@@ -89,7 +89,8 @@ function hasX87(cpu: Cpu): boolean {
 /** Executes the instruction of record `op` if it is one of these. @returns HELPER_* or EXIT_*, or CANNOT */
 export function compiledHelper(cpu: Cpu, op: number): number {
   if (!isPlain(cpu)) return CANNOT;
-  const result = execute(cpu, op, kindOf[cpu.u16[(op + r.R_ROW) >> 1]]);
+  const kind = kindOf[cpu.u16[(op + r.R_ROW) >> 1]];
+  const result = kind < KIND_MOVS ? execute(cpu, op, kind) : executeLonger(cpu, op, kind);
   if (result !== CANNOT) cpu.i32[S_COMPILED_CALLS >> 2]++;
   return result;
 }
@@ -116,6 +117,14 @@ function execute(cpu: Cpu, op: number, kind: number): number {
       return loadCr3(cpu, op);
     case KIND_SWAPGS:
       return swapGs(cpu);
+    default:
+      return CANNOT;
+  }
+}
+
+/** The rest of the kinds: apart, so that exceptions and interrupts do not pay for room on the stack that these need. */
+function executeLonger(cpu: Cpu, op: number, kind: number): number {
+  switch (kind) {
     case KIND_MOVS:
       return moveStrings(cpu, op, operandSize(cpu, op));
     case KIND_MOVS_BYTE:
