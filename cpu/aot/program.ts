@@ -191,7 +191,9 @@ export class Program {
       case 'UnaryExpression': {
         const value = this.evaluate(node.argument, module, local);
         if (value === undefined) return undefined;
-        return node.operator === '-' ? -value : node.operator === '~' ? ~value : Number(!value);
+        if (node.operator === '-') return -value;
+        if (node.operator === '~') return ~value;
+        return node.operator === '!' ? Number(!value) : undefined;
       }
       case 'BinaryExpression': {
         const a = this.evaluate(node.left, module, local);

@@ -150,6 +150,8 @@ test.each([
   ['return this.missing;', 'no such member'],
   ['return Math.max(a, b, c);', 'CallExpression'],
   ['this.u16.fill(a, b, c); return 0;', 'CallExpression'],
+  ['return +5;', 'UnaryExpression'],
+  ['return typeof 5 ? a : b;', 'UnaryExpression'],
 ])('refused: %s', (body, message) => {
   expect(() => compile(body)).toThrow(message);
 });
