@@ -269,9 +269,22 @@ export abstract class ExpressionCompiler {
 
   private operator(node: Node, operator: string, left: Node, right: Node): void {
     const comparison = COMPARISON[operator];
+    if (comparison !== undefined || operator === '===' || operator === '!==') this.comparable(node, left, right);
     if (comparison !== undefined) this.out.byte(comparison[Number(this.isUnsigned(left) || this.isUnsigned(right))]);
     else if (BINARY[operator] !== undefined) this.out.byte(BINARY[operator]);
     else this.refuse(node);
+  }
+
+  /** Refuses to compare with a constant that is no value of the other side's: it would be cut to 32 bits before. */
+  protected comparable(node: Node, left: Node, right: Node): void {
+    for (const [side, other] of [
+      [left, right],
+      [right, left],
+    ]) {
+      const constant = this.constant(side);
+      if (constant === undefined) continue;
+      if (constant !== (this.isUnsigned(other) ? constant >>> 0 : constant | 0)) this.refuse(node);
+    }
   }
 
   private logical(node: Node): void {

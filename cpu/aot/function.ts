@@ -191,6 +191,7 @@ export class FunctionCompiler extends ExpressionCompiler {
     this.open(wasm.BLOCK, { breaks: true, continues: false, label });
     for (const _ of cases) this.open(wasm.BLOCK, PLAIN);
     this.expression(discriminant);
+    for (const { test } of cases) if (test !== null) this.comparable(test, discriminant, test);
     const other = cases.findIndex(({ test }: Node) => test === null);
     const otherwise = other < 0 ? cases.length : other;
     const values = cases.map(({ test }: Node) => (test === null ? undefined : this.constant(test)));

@@ -69,6 +69,8 @@ test.each([
   'switch (a & 15) { case 3: case 4: return 1; case 5: b++; case 6: return b; case 8: return c; case 9: c--; break; default: return 2; } return c;',
   'let n = 0; const m = (n = a) + 1; return n ^ m ^ (n += b);',
   'let n = a & 255; while (n > 9) n = n >>> 1; return n + --c;',
+  'const n = a >>> 0; return n < 0x80000000 ? 1 : b >>> 1 === 0x40000000 ? 2 : Math.min(0xf0000000, c >>> 0);',
+  'switch (a >>> 0) { case 0x80000000: return 1; case 0xffffffff: return 2; default: return 0; }',
   'return Math.min(a, Math.max(b, c)) ^ Math.max(a >>> 0, c >>> 0);',
 ])('%s', (body) => {
   const compiled = compile(body);
@@ -150,6 +152,13 @@ test.each([
   ['return this.missing;', 'no such member'],
   ['return Math.max(a, b, c);', 'CallExpression'],
   ['this.u16.fill(a, b, c); return 0;', 'CallExpression'],
+  ['return a < 0x80000000 ? 1 : 0;', 'BinaryExpression'],
+  ['return a !== 0x100000000 ? 1 : 0;', 'BinaryExpression'],
+  ['return 0.5 > a ? 1 : 0;', 'BinaryExpression'],
+  ['return a >>> 0 > 0x100000000 ? 1 : 0;', 'BinaryExpression'],
+  ['return a >>> 0 > -1 ? 1 : 0;', 'BinaryExpression'],
+  ['return Math.min(a, 0xffffffff);', 'CallExpression'],
+  ['switch (a) { case 0x80000000: return 1; default: return 0; }', 'Literal'],
   ['return +5;', 'UnaryExpression'],
   ['return typeof 5 ? a : b;', 'UnaryExpression'],
 ])('refused: %s', (body, message) => {
