@@ -153,6 +153,13 @@ export abstract class ExpressionCompiler {
     }
   }
 
+  /** Refuses what is not the machine's memory where that is wanted. */
+  private sameMemory(wanted: Kind, node: Node): void {
+    if (wanted.is !== 'memory') return;
+    const kind = this.kindOf(node);
+    if (kind.is !== 'memory' || kind.shift !== wanted.shift) this.refuse(node);
+  }
+
   private namespace(node: Node): Module | undefined {
     if (node.type !== 'Identifier' || this.find(node.name)) return undefined;
     const binding = this.module.find(node.name);
@@ -377,7 +384,11 @@ export abstract class ExpressionCompiler {
   private assign(node: Node, wanted: boolean): void {
     const { out } = this;
     const { left, right, operator } = node;
-    if (!isValue(this.kindOf(left))) return; // The machine's memory is itself.
+    const kind = this.kindOf(left);
+    if (!isValue(kind)) {
+      this.sameMemory(kind, right);
+      return; // The machine's memory is itself.
+    }
     const place = this.place(left);
     if (place.is === 'setter') {
       if (wanted) this.refuse(node);
@@ -595,6 +606,7 @@ export abstract class ExpressionCompiler {
   private parameter(callee: Callee, parameter: Node, given: Node, names: Map<string, Local>): Local {
     const { name, typeAnnotation } = parameter.left ?? parameter;
     const kind = callee.module.kindOfType(typeAnnotation);
+    if (given !== undefined) this.sameMemory(kind, given);
     const constant = isValue(kind) && given !== undefined ? this.constant(given) : undefined;
     const local: Local = { index: -1, kind, unsigned: false, constant };
     names.set(name, local);

@@ -92,7 +92,8 @@ export class Module {
       return imported.name === '*' ? { is: 'namespace', module } : module.find(imported.name);
     }
     const node = this.own.get(name);
-    if (node === undefined) return undefined;
+    // Another name of a type says nothing of what is of that type, which lies then outside the subset if it is no number.
+    if (node === undefined || node.type === 'TSTypeAliasDeclaration') return undefined;
     if (node.type === 'FunctionDeclaration') return { is: 'function', node, module: this };
     if (node.type === 'VariableDeclarator')
       return { is: 'variable', node, module: this, constant: node.constant, name };

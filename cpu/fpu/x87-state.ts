@@ -36,6 +36,11 @@ const FCW = S_FCW >> 1;
 const FSW = S_FSW >> 1;
 const FOP = S_FOP >> 1;
 
+/** Views of the operand's bytes; compiled code must not take them for views of the memory from its start (aot/compile.ts). */
+type OperandBytes = Uint8Array;
+type OperandBytes16 = Uint16Array;
+type OperandBytes32 = Int32Array;
+
 export class X87State {
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
@@ -48,9 +53,9 @@ export class X87State {
   fop = 0;
 
   /** The memory operand's bytes, as loaded by the caller or to be stored by it. */
-  readonly operand: Uint8Array;
-  readonly operand16: Uint16Array;
-  readonly operand32: Int32Array;
+  readonly operand: OperandBytes;
+  readonly operand16: OperandBytes16;
+  readonly operand32: OperandBytes32;
   /** Bytes of `operand` the caller has to store; 0 if an unmasked exception forbids the store. */
   storeBytes = 0;
 

@@ -1,7 +1,7 @@
 /** The ahead-of-time compiler: what its subset means is what JavaScript means, and what lies outside is refused. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { AotCompiler } from '../../../cpu/aot/compile.ts';
@@ -163,6 +163,21 @@ test.each([
   ['return typeof 5 ? a : b;', 'UnaryExpression'],
 ])('refused: %s', (body, message) => {
   expect(() => compile(body)).toThrow(message);
+});
+
+test.each([
+  'return x.operand[a];',
+  'x.operand16[0] = a; return 0;',
+  'const { operand32 } = x; return operand32[a];',
+  'return first(x.operand);',
+  'bytes = x.operand; return 0;',
+])('what is no view of the memory from its start is refused: %s', (body) => {
+  const state = relative(directory, join(import.meta.dirname, '../../../cpu/fpu/x87-state.ts'));
+  const more = `import { X87State } from '${state}';
+    const x = new X87State();
+    let bytes: Uint8Array;
+    function first(bytes: Uint8Array): number { return bytes[0]; }`;
+  expect(() => compile(body, more)).toThrow(/is not in the subset|is only set by TypeScript/);
 });
 
 test('functions that stand in place of their calls, setters, and defaults of parameters', () => {
