@@ -71,6 +71,8 @@ export class AotCompiler {
   private dataNext: number;
   /** Functions that may leave; undefined until all have been seen. */
   private leaving: Set<number> | undefined;
+  /** Names in the options that no call has met so far: nothing has them, or it was renamed. */
+  private readonly unmet: Set<string>;
   /** Short functions whose code is not. */
   private readonly expanding = new Set<Node>();
   /** How often functions are called in the code; undefined as long. */
@@ -80,6 +82,7 @@ export class AotCompiler {
     this.options = options;
     this.program = new Program(options.records ?? []);
     this.dataNext = options.dataStart;
+    this.unmet = new Set([...options.leaves, ...options.outside, ...Object.keys(options.imports)]);
   }
 
   /** Index of a method of a class that is declared in the file `path`. */
@@ -129,6 +132,24 @@ export class AotCompiler {
     if (bytes <= SHORT_CODE) return false;
     if (this.sites === undefined) this.expanding.add(node);
     return true;
+  }
+
+  /** Is a function or method one that only TypeScript runs? */
+  isLeft(name: string): boolean {
+    this.unmet.delete(name);
+    return this.options.leaves.includes(name);
+  }
+
+  /** Is a method one that is not compiled, and answers 0? */
+  isOutside(name: string): boolean {
+    this.unmet.delete(name);
+    return this.options.outside.includes(name);
+  }
+
+  /** Index of a method that is imported; undefined when it is not. */
+  imported(name: string): number | undefined {
+    this.unmet.delete(name);
+    return this.options.imports[name];
   }
 
   /** May calling the function of this index leave? */
@@ -206,6 +227,8 @@ export class AotCompiler {
     }
     this.leaving = leaving;
     this.sites = sites;
+    if (this.unmet.size > 0)
+      throw new Error(`the compiler is told of what nothing calls: ${[...this.unmet].join(', ')}`);
     for (const name of this.globals.keys())
       if (!this.set.has(name)) throw new Error(`${name} is only set by TypeScript`);
   }

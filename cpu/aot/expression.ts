@@ -505,11 +505,11 @@ export abstract class ExpressionCompiler {
     }
     if (object.is !== 'object') return this.refuse(node);
     const name = `${object.of.name}.${callee.property.name}`;
-    if (compiler.options.outside.includes(name)) {
+    if (compiler.isOutside(name)) {
       out.i32Const(0);
       return true;
     }
-    const imported = compiler.options.imports[name];
+    const imported = compiler.imported(name);
     if (imported !== undefined) {
       for (const argument of node.arguments) this.expression(argument);
       out.call(imported);
@@ -541,7 +541,7 @@ export abstract class ExpressionCompiler {
   private invoke(callee: Callee, given: Node[], name = ''): boolean {
     const { compiler, out } = this;
     const { node } = callee;
-    if (neverReturns(node) || compiler.options.leaves.includes(name)) {
+    if (compiler.isLeft(name) || neverReturns(node)) {
       out.i32Const(0);
       out.i32Const(1);
       out.memory(wasm.I32_STORE, compiler.options.leftAt);

@@ -228,6 +228,10 @@ describe('what only TypeScript can do', () => {
     function all(n: number): number { let sum = 0; for (let i = 0; i < 3; i++) sum += 100 + half(n); return sum; }`;
   const body = 'this.i32[0] = 1; const n = all(a) + (b ? other(c) : 0); this.i32[0] = 2; return n;';
 
+  test('must be there', () => {
+    expect(() => compile(body, more, '', ['other', 'renamed', 'A.g'])).toThrow(/nothing calls: renamed, A\.g$/);
+  });
+
   test('ends all calls', () => {
     const compiled = compile(body, more, '', ['other']);
     expect(compiled(4, 0, 5)).toBe(306);
