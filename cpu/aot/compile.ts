@@ -5,15 +5,22 @@
  * The subset: numbers are int32 and booleans 0 or 1; `a < b` and its kin compare unsigned when an operand is `x >>> n`;
  * sums that wrap must be cut (`| 0`) before they are compared. Every class has one instance, whose name is left out of
  * calls, but for those named in `records`: their instances are constants of modules, the values of their fields stand in
- * the memory and, as all values, begin with nothing and mean nothing after a call from outside. Uint8Array, Uint16Array and
- * Int32Array are the machine's memory, their indices below 2^32; opcode columns are constant tables. Of what JavaScript has
- * built in there are some functions of Math, and copyWithin and fill of the memory. Fields of objects and module variables
- * become globals: they hold values only within one call from outside (and are set by compiled code before), what lasts is kept
- * in the memory. A method named in `outside` answers 0 here. Anything else is an error.
+ * the memory and, as all values, begin with nothing and mean nothing after a call from outside. Uint8Array, Uint16Array
+ * and Int32Array are the machine's memory, their indices below 2^32; opcode columns are constant tables. Of what
+ * JavaScript has built in there are some functions of Math, and copyWithin and fill of the memory. Fields of objects and
+ * module variables become globals: they hold values only within one call from outside (and are set by compiled code
+ * before), what lasts is kept in the memory. A method named in `outside` answers 0 here. Anything else is an error.
  *
- * What TypeScript alone can do is left to it by *leaving*: a call of a function that never returns (one that throws), or of
- * one named in `leaves`, ends all calls up to the one from outside, whose result then means nothing; a word at `leftAt` in the
- * memory tells. TypeScript begins anew, so what is compiled may leave only before it has changed anything that doing it once more would not.
+ * What is not refused and yet differs from JavaScript, so that sources must keep from it:
+ *   - `copyWithin` and `fill` whose end is before their start do nothing there and trap here;
+ *   - an index `a >> 2` of an Int32Array (`a >> 1` of a Uint16Array) is taken as the address `a`: aligned, not negative;
+ *   - that `x >>> n` is unsigned is lost through `let`, parameters and results, and that a constant is beyond int32
+ *     through any local: they are compared as signed.
+ *
+ * What TypeScript alone can do is left to it by *leaving*: a call of a function that never returns (one that throws), or
+ * of one named in `leaves`, ends all calls up to the one from outside, whose result then means nothing; a word at
+ * `leftAt` in the memory tells. TypeScript begins anew, so what is compiled may leave only before it has changed anything
+ * that doing it once more would not.
  */
 
 import type { Column } from '../isa/columns.ts';
@@ -71,6 +78,8 @@ export class AotCompiler {
   private dataNext: number;
   /** Functions that may leave; undefined until all have been seen. */
   private leaving: Set<number> | undefined;
+  /** Names in the options that no call has met so far: nothing has them, or it was renamed. */
+  private readonly unmet: Set<string>;
   /** Short functions whose code is not. */
   private readonly expanding = new Set<Node>();
   /** How often functions are called in the code; undefined as long. */
@@ -80,6 +89,7 @@ export class AotCompiler {
     this.options = options;
     this.program = new Program(options.records ?? []);
     this.dataNext = options.dataStart;
+    this.unmet = new Set([...options.leaves, ...options.outside, ...Object.keys(options.imports)]);
   }
 
   /** Index of a method of a class that is declared in the file `path`. */
@@ -129,6 +139,24 @@ export class AotCompiler {
     if (bytes <= SHORT_CODE) return false;
     if (this.sites === undefined) this.expanding.add(node);
     return true;
+  }
+
+  /** Is a function or method one that only TypeScript runs? */
+  isLeft(name: string): boolean {
+    this.unmet.delete(name);
+    return this.options.leaves.includes(name);
+  }
+
+  /** Is a method one that is not compiled, and answers 0? */
+  isOutside(name: string): boolean {
+    this.unmet.delete(name);
+    return this.options.outside.includes(name);
+  }
+
+  /** Index of a method that is imported; undefined when it is not. */
+  imported(name: string): number | undefined {
+    this.unmet.delete(name);
+    return this.options.imports[name];
   }
 
   /** May calling the function of this index leave? */
@@ -206,6 +234,8 @@ export class AotCompiler {
     }
     this.leaving = leaving;
     this.sites = sites;
+    if (this.unmet.size > 0)
+      throw new Error(`the compiler is told of what nothing calls: ${[...this.unmet].join(', ')}`);
     for (const name of this.globals.keys())
       if (!this.set.has(name)) throw new Error(`${name} is only set by TypeScript`);
   }

@@ -1,9 +1,10 @@
-/** Compiles one function of the subset (compile.ts): its statements; expressions are in expression.ts. */
+/** Compiles one function of the subset (compile.ts): its statements; expressions are in the classes that it extends. */
 
 import * as op from '../ir/ops.ts';
 import * as wasm from '../wasm/encoder.ts';
+import { CallCompiler } from './calls.ts';
 import type { AotCompiler, Wanted } from './compile.ts';
-import { ExpressionCompiler, type Local } from './expression.ts';
+import type { Local } from './names.ts';
 import { hasResult, isValue, type Node, NUMBER } from './program.ts';
 
 /** A block, loop or `if` of WebAssembly that is open. */
@@ -24,7 +25,7 @@ const MANY_CASES = 16;
 
 const PLAIN: Frame = { breaks: false, continues: false, label: undefined };
 
-export class FunctionCompiler extends ExpressionCompiler {
+export class FunctionCompiler extends CallCompiler {
   private readonly frames: Frame[] = [];
   readonly hasResult: boolean;
   readonly parameters: number;
@@ -57,7 +58,7 @@ export class FunctionCompiler extends ExpressionCompiler {
     return body.written().slice();
   }
 
-  protected statement(node: Node, label?: string): void {
+  private statement(node: Node, label?: string): void {
     const { localCount } = this;
     this.compileStatement(node, label);
     // A declaration's are its scope's.
@@ -191,6 +192,7 @@ export class FunctionCompiler extends ExpressionCompiler {
     this.open(wasm.BLOCK, { breaks: true, continues: false, label });
     for (const _ of cases) this.open(wasm.BLOCK, PLAIN);
     this.expression(discriminant);
+    for (const { test } of cases) if (test !== null) this.comparable(test, discriminant, test);
     const other = cases.findIndex(({ test }: Node) => test === null);
     const otherwise = other < 0 ? cases.length : other;
     const values = cases.map(({ test }: Node) => (test === null ? undefined : this.constant(test)));

@@ -92,7 +92,8 @@ export class Module {
       return imported.name === '*' ? { is: 'namespace', module } : module.find(imported.name);
     }
     const node = this.own.get(name);
-    if (node === undefined) return undefined;
+    // Another name of a type says nothing of what is of that type, which lies then outside the subset if it is no number.
+    if (node === undefined || node.type === 'TSTypeAliasDeclaration') return undefined;
     if (node.type === 'FunctionDeclaration') return { is: 'function', node, module: this };
     if (node.type === 'VariableDeclarator')
       return { is: 'variable', node, module: this, constant: node.constant, name };
@@ -191,7 +192,9 @@ export class Program {
       case 'UnaryExpression': {
         const value = this.evaluate(node.argument, module, local);
         if (value === undefined) return undefined;
-        return node.operator === '-' ? -value : node.operator === '~' ? ~value : Number(!value);
+        if (node.operator === '-') return -value;
+        if (node.operator === '~') return ~value;
+        return node.operator === '!' ? Number(!value) : undefined;
       }
       case 'BinaryExpression': {
         const a = this.evaluate(node.left, module, local);

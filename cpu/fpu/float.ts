@@ -4,7 +4,7 @@
  *
  * How the parts meet: *unpack* an operand (unpack.ts) → *operate* (arith.ts, divide.ts, …: exact result, 64 significant
  * bits and 32 more whose last is sticky) → *round* (round.ts) to a format → *pack* (unpack.ts). Operations know no format
- * and rounding knows no operation. Each takes the `Unpacked` it fills first, and returns it.
+ * and rounding knows no operation. Each takes the `Unpacked` it fills first, and many return it.
  *
  * Nothing here allocates: operands and results are `Unpacked` objects made once at module scope whose fields always
  * hold int32 values (small integers to a 64-bit V8, never boxed). No BigInt, no 64-bit doubles as integers.

@@ -71,7 +71,7 @@ export const OPERATION = 0x3f;
 
 /** Operands. Those in registers: ST and ST(i), the first being the destination. */
 const OPERAND_SHIFT = 6;
-export const ST_STI = 0 << OPERAND_SHIFT;
+const ST_STI = 0 << OPERAND_SHIFT;
 export const STI_ST = 1 << OPERAND_SHIFT;
 /** The same with EFLAGS, which decide (FCMOVcc) or are the destination (FCOMI and its kin). */
 export const BY_FLAGS = 2 << OPERAND_SHIFT;
@@ -93,7 +93,7 @@ export const OPERAND = 15 << OPERAND_SHIFT;
 /** How often the stack is popped at the end. */
 const POPS_SHIFT = 10;
 export const POP = 1 << POPS_SHIFT;
-export const POP2 = 2 << POPS_SHIFT;
+const POP2 = 2 << POPS_SHIFT;
 /** FNOP, FCMOVcc, FCOMI and the like keep C1 unless the stack faults. */
 export const KEEPS_C1 = 1 << 12;
 /** Control instructions leave FIP, FDP, FOP and C1 alone. */

@@ -120,5 +120,7 @@ export function performRare(x: X87State, operation: number): void {
     case f.FCOS:
       fcos(x);
       break;
+    default:
+      throw new Error(`no such x87 operation: ${operation}`);
   }
 }

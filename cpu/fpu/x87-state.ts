@@ -2,8 +2,8 @@
  * The x87 register state and what every instruction does to it: the stack of eight registers, the control, status and
  * tag words, stack faults, and the summary of exceptions (SDM vol. 1, 8.1 and 8.5–8.7).
  *
- * The state lives in the CPU's state block. An instruction works on copies of FCW, FSW and FTW in
- * this object and `commit` writes them back, which for a store to memory is only after the store (see x87.ts).
+ * The state lives in the CPU's state block. An instruction works on copies of FCW, FSW and FTW in this object and `commit`
+ * writes them back, which for a store to memory is only after the store (see x87.ts).
  */
 import { S_FCS, S_FCW, S_FDP, S_FDS, S_FIP, S_FOP, S_FPU_OPERAND, S_FSW, S_FTW, S_X87 } from '../state.ts';
 import { EXTENDED, EXTENDED_24, EXTENDED_53, fp, IE, PRE_COMPUTATION, setDefaultNan, Unpacked } from './float.ts';
@@ -36,6 +36,11 @@ const FCW = S_FCW >> 1;
 const FSW = S_FSW >> 1;
 const FOP = S_FOP >> 1;
 
+/** Views of the operand's bytes: compiled code (aot/compile.ts) must not take them for the memory from its start. */
+type OperandBytes = Uint8Array;
+type OperandBytes16 = Uint16Array;
+type OperandBytes32 = Int32Array;
+
 export class X87State {
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
@@ -48,9 +53,9 @@ export class X87State {
   fop = 0;
 
   /** The memory operand's bytes, as loaded by the caller or to be stored by it. */
-  readonly operand: Uint8Array;
-  readonly operand16: Uint16Array;
-  readonly operand32: Int32Array;
+  readonly operand: OperandBytes;
+  readonly operand16: OperandBytes16;
+  readonly operand32: OperandBytes32;
   /** Bytes of `operand` the caller has to store; 0 if an unmasked exception forbids the store. */
   storeBytes = 0;
 

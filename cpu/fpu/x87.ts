@@ -161,8 +161,8 @@ function perform(x: X87State, form: number, i: number): void {
   }
 }
 
-/** @returns the bytes of memory operand, or of AX, that a form loads or stores */
-export function operandBytes(x: X87State, form: number): number {
+/** @returns the bytes of memory operand, or of AX, that a form loads or stores in the mode at hand, which lays out images */
+export function bytesInMode(x: X87State, form: number): number {
   return f.isImage(form) ? imageBytes(x, form) : f.operandSize(form);
 }
 
@@ -175,7 +175,7 @@ function imageBytes(x: X87State, form: number): number {
 export function execute(x: X87State, opcode: number, modrm: number): void {
   const form = f.x87Form(opcode, modrm);
   x.fetch();
-  x.storeBytes = form & f.STORES ? operandBytes(x, form) : 0;
+  x.storeBytes = form & f.STORES ? bytesInMode(x, form) : 0;
   if (form & f.CONTROL) perform(x, form, 0);
   else {
     x.begin();

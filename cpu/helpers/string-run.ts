@@ -1,7 +1,8 @@
 /**
  * What the string instructions have in common (Intel SDM vol. 2, REP): the form of the one at hand, and runs of elements
  * that lie within one page. After each run the registers say how far the instruction got, so that a fault or an interrupt
- * midway leaves it to be continued; by TypeScript, if compiled code (compiled.ts) did the first runs and leaves.
+ * midway leaves it to be continued; by TypeScript, if compiled code (compiled.ts) did the first runs and leaves. TypeScript
+ * then may do another MAX_BYTES, so up to 128 KiB pass between looks at interrupts.
  */
 import type { Cpu } from '../cpu.ts';
 import { SEG_FS } from '../decode/insn.ts';

@@ -5,7 +5,7 @@
 import type { Cpu } from '../cpu.ts';
 import { HELPER_NEXT } from '../exits.ts';
 import { raise, VECTOR_MF, VECTOR_UD } from '../fault.ts';
-import { execute, operandBytes, retire } from '../fpu/x87.ts';
+import { bytesInMode, execute, retire } from '../fpu/x87.ts';
 import { ENV_PROTECTED_16, ENV_PROTECTED_32, ENV_REAL_16, ENV_REAL_32 } from '../fpu/x87-control.ts';
 import { AX, BY_FLAGS, isImage, NO_WAIT, OPERAND, OPERATION, STORES, TO_FLAGS, x87Form } from '../fpu/x87-forms.ts';
 import { byteColumn } from '../isa/columns.ts';
@@ -92,7 +92,7 @@ function inMemory(cpu: Cpu, op: number, form: number, opcode: number, modrm: num
   }
   x.ds = u16[(segment + SEGMENT_SELECTOR) >> 1];
   if (isImage(form)) x.environment = environment(cpu, info & r.INFO_SIZE_MASK);
-  const size = operandBytes(x, form);
+  const size = bytesInMode(x, form);
   if (!(form & STORES)) {
     loadOperand(cpu, addressLow, addressHigh, size);
     execute(x, opcode, modrm);

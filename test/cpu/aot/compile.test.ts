@@ -1,7 +1,7 @@
 /** The ahead-of-time compiler: what its subset means is what JavaScript means, and what lies outside is refused. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { AotCompiler } from '../../../cpu/aot/compile.ts';
@@ -69,6 +69,8 @@ test.each([
   'switch (a & 15) { case 3: case 4: return 1; case 5: b++; case 6: return b; case 8: return c; case 9: c--; break; default: return 2; } return c;',
   'let n = 0; const m = (n = a) + 1; return n ^ m ^ (n += b);',
   'let n = a & 255; while (n > 9) n = n >>> 1; return n + --c;',
+  'const n = a >>> 0; return n < 0x80000000 ? 1 : b >>> 1 === 0x40000000 ? 2 : Math.min(0xf0000000, c >>> 0);',
+  'switch (a >>> 0) { case 0x80000000: return 1; case 0xffffffff: return 2; default: return 0; }',
   'return Math.min(a, Math.max(b, c)) ^ Math.max(a >>> 0, c >>> 0);',
 ])('%s', (body) => {
   const compiled = compile(body);
@@ -150,8 +152,32 @@ test.each([
   ['return this.missing;', 'no such member'],
   ['return Math.max(a, b, c);', 'CallExpression'],
   ['this.u16.fill(a, b, c); return 0;', 'CallExpression'],
+  ['return a < 0x80000000 ? 1 : 0;', 'BinaryExpression'],
+  ['return a !== 0x100000000 ? 1 : 0;', 'BinaryExpression'],
+  ['return 0.5 > a ? 1 : 0;', 'BinaryExpression'],
+  ['return a >>> 0 > 0x100000000 ? 1 : 0;', 'BinaryExpression'],
+  ['return a >>> 0 > -1 ? 1 : 0;', 'BinaryExpression'],
+  ['return Math.min(a, 0xffffffff);', 'CallExpression'],
+  ['switch (a) { case 0x80000000: return 1; default: return 0; }', 'Literal'],
+  ['return +5;', 'UnaryExpression'],
+  ['return typeof 5 ? a : b;', 'UnaryExpression'],
 ])('refused: %s', (body, message) => {
   expect(() => compile(body)).toThrow(message);
+});
+
+test.each([
+  'return x.operand[a];',
+  'x.operand16[0] = a; return 0;',
+  'const { operand32 } = x; return operand32[a];',
+  'return first(x.operand);',
+  'bytes = x.operand; return 0;',
+])('what is no view of the memory from its start is refused: %s', (body) => {
+  const state = relative(directory, join(import.meta.dirname, '../../../cpu/fpu/x87-state.ts'));
+  const more = `import { X87State } from '${state}';
+    const x = new X87State();
+    let bytes: Uint8Array;
+    function first(bytes: Uint8Array): number { return bytes[0]; }`;
+  expect(() => compile(body, more)).toThrow(/is not in the subset|is only set by TypeScript/);
 });
 
 test('functions that stand in place of their calls, setters, and defaults of parameters', () => {
@@ -201,6 +227,10 @@ describe('what only TypeScript can do', () => {
     function other(n: number): number { return n * 7; }
     function all(n: number): number { let sum = 0; for (let i = 0; i < 3; i++) sum += 100 + half(n); return sum; }`;
   const body = 'this.i32[0] = 1; const n = all(a) + (b ? other(c) : 0); this.i32[0] = 2; return n;';
+
+  test('must be there', () => {
+    expect(() => compile(body, more, '', ['other', 'renamed', 'A.g'])).toThrow(/nothing calls: renamed, A\.g$/);
+  });
 
   test('ends all calls', () => {
     const compiled = compile(body, more, '', ['other']);

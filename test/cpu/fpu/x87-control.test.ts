@@ -1,6 +1,6 @@
 /** State images and MMX aliasing against the host CPU, and the contract of stores and pending exceptions. */
 import { describe, expect, test } from 'vitest';
-import { execute, operandBytes, retire } from '../../../cpu/fpu/x87.ts';
+import { bytesInMode, execute, retire } from '../../../cpu/fpu/x87.ts';
 import {
   ENV_PROTECTED_16,
   ENV_PROTECTED_32,
@@ -48,7 +48,7 @@ interface Form {
 const inLayout = (environment: number, opcode: number, modrm: number) => (memory: Uint8Array) => {
   x.environment = environment;
   const form = x87Form(opcode, modrm);
-  if (!(form & STORES)) x.operand.set(memory.subarray(0, operandBytes(x, form)));
+  if (!(form & STORES)) x.operand.set(memory.subarray(0, bytesInMode(x, form)));
   execute(x, opcode, modrm);
   memory.set(x.operand.subarray(0, x.storeBytes));
   if (form & STORES) retire(x, opcode, modrm);

@@ -1,5 +1,5 @@
 /** The x87 model, driven by oracle records as the CPU would drive it. */
-import { execute, operandBytes, retire } from '../../../cpu/fpu/x87.ts';
+import { bytesInMode, execute, retire } from '../../../cpu/fpu/x87.ts';
 import { STORES, x87Form } from '../../../cpu/fpu/x87-forms.ts';
 import { OPERAND_BYTES, X87State } from '../../../cpu/fpu/x87-state.ts';
 import { S_FPU_OPERAND } from '../../../cpu/state.ts';
@@ -27,7 +27,7 @@ export function run(record: Uint8Array, words: Int32Array, opcode: number, modrm
   const form = x87Form(opcode, modrm);
   restore(image);
   x.eflags = words[EFLAGS / 4] & 0x45;
-  if (!(form & STORES)) x.operand.set(record.subarray(X87_MEMORY, X87_MEMORY + operandBytes(x, form)));
+  if (!(form & STORES)) x.operand.set(record.subarray(X87_MEMORY, X87_MEMORY + bytesInMode(x, form)));
   execute(x, opcode, modrm);
   const target = modrm >= 0xc0 ? RAX : X87_MEMORY;
   record.set(x.operand.subarray(0, x.storeBytes), target);
