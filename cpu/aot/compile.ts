@@ -80,7 +80,8 @@ export class AotCompiler {
   private leaving: Set<number> | undefined;
   /** Names in the options that no call has met so far: nothing has them, or it was renamed. */
   private readonly unmet: Set<string>;
-  /** Short functions whose code is not. */
+  /** Short functions whose code is not, and whether they are still being found. */
+  private isExpanding = true;
   private readonly expanding = new Set<Node>();
   /** How often functions are called in the code; undefined as long. */
   private sites: Map<number, number> | undefined;
@@ -137,7 +138,7 @@ export class AotCompiler {
   /** Tells how many bytes a function has in place of its call. @returns whether it shall stand apart from now on */
   expands(node: Node, bytes: number): boolean {
     if (bytes <= SHORT_CODE) return false;
-    if (this.sites === undefined) this.expanding.add(node);
+    if (this.isExpanding) this.expanding.add(node);
     return true;
   }
 
@@ -202,7 +203,8 @@ export class AotCompiler {
     const roots = [...this.wanted.values()].map(({ index }) => index);
     // The first time only shows which short functions are not to stand in place of their calls.
     this.survey(roots);
-    this.survey(roots);
+    this.isExpanding = false;
+    this.sites = this.survey(roots);
     const compilers = [...this.wanted.values()].map((wanted) => new FunctionCompiler(this, wanted));
     const bodies = compilers.map((compiler) => compiler.compile());
     // Some stand in place of all their calls.
@@ -214,8 +216,8 @@ export class AotCompiler {
     });
   }
 
-  /** Compiles everything, to see which functions call which, and so which may leave. */
-  private survey(roots: readonly number[]): void {
+  /** Compiles everything, to see which functions call which, and so which may leave. @returns how often each is called */
+  private survey(roots: readonly number[]): Map<number, number> {
     const calls = new Map<number, ReadonlyMap<number, number>>();
     const leaving = new Set<number>();
     const sites = new Map<number, number>(roots.map((index) => [index, 1]));
@@ -233,11 +235,11 @@ export class AotCompiler {
         if ([...called.keys()].some((index) => leaving.has(index))) leaving.add(caller);
     }
     this.leaving = leaving;
-    this.sites = sites;
     if (this.unmet.size > 0)
       throw new Error(`the compiler is told of what nothing calls: ${[...this.unmet].join(', ')}`);
     for (const name of this.globals.keys())
       if (!this.set.has(name)) throw new Error(`${name} is only set by TypeScript`);
+    return sites;
   }
 
   get globalCount(): number {
