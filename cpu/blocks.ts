@@ -363,7 +363,7 @@ export class BlockCache {
     i32[partsKey(page) >> 2] |= parts(this.beginOf(link), this.endOf(link));
     if (u8[S_PAGE_FLAGS + page] & PAGE_HAS_BLOCK) return;
     u8[S_PAGE_FLAGS + page] |= PAGE_HAS_BLOCK;
-    mmu.protectPage(page * PAGE_SIZE);
+    mmu.protectPages();
   }
 
   /** Where a link of a page's list has the next one. */

@@ -327,7 +327,7 @@ export class Cpu {
         return this.missed();
       case EXIT_BUDGET:
         if (this.eventRequested) return -1;
-        if (this.regions?.sample(this.slice)) this.regions.compile();
+        if (this.regions?.sample(this.slice, this.instructions)) this.regions.compile();
         return STOP_BUDGET;
       case EXIT_HOT:
         this.hot();

@@ -62,9 +62,7 @@ export abstract class BuiltinCompiler extends ExpressionCompiler {
     scaled(third);
     out.localGet(from);
     out.byte(op.I32_SUB);
-    out.byte(0xfc);
-    out.byte(isCopy ? 10 : 11);
-    out.byte(0);
-    if (isCopy) out.byte(0);
+    if (isCopy) out.memoryCopy();
+    else out.memoryFill();
   }
 }

@@ -2,11 +2,8 @@
  * x87 control instructions and state images: FNINIT, FNCLEX, FLDCW, FLDENV, FNSTENV, FNSAVE, FRSTOR (SDM vol. 1, 8.1.10
  * and figures 8-9…8-12), FXSAVE and FXRSTOR (vol. 1, 10.5) and what MMX instructions do to the state (vol. 1, 9.5).
  */
-import { S_FCS, S_FDP, S_FDS, S_FIP, S_FPU_OPERAND, S_X87 } from '../state.ts';
-import { CW_FIXED, CW_INITIAL, CW_WRITABLE, SW_B, type X87State } from './x87-state.ts';
-
-/** Where words on their way stand, in `u16`. */
-const WORD = S_FPU_OPERAND >> 1;
+import { S_FCS, S_FDP, S_FDS, S_FIP, S_X87 } from '../state.ts';
+import { CW_FIXED, CW_INITIAL, CW_WRITABLE, OPERAND_WORD, SW_B, type X87State } from './x87-state.ts';
 
 /** The four layouts of the environment. */
 export const ENV_PROTECTED_32 = 0;
@@ -56,17 +53,17 @@ function setControl(x: X87State, value: number): void {
 
 /** FLDCW. */
 export function loadControl(x: X87State): void {
-  setControl(x, x.u16[WORD]);
+  setControl(x, x.u16[OPERAND_WORD]);
 }
 
 /** FNSTCW. */
 export function storeControl(x: X87State): void {
-  x.u16[WORD] = x.cw;
+  x.u16[OPERAND_WORD] = x.cw;
 }
 
 /** FNSTSW, to memory or AX. */
 export function storeStatus(x: X87State): void {
-  x.u16[WORD] = x.sw;
+  x.u16[OPERAND_WORD] = x.sw;
 }
 
 const TAG_VALID = 0;

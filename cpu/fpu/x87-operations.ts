@@ -38,6 +38,7 @@ import {
 } from './unpack.ts';
 import {
   FADD,
+  FCMOVB,
   FDIV,
   FDIVR,
   FMUL,
@@ -55,10 +56,9 @@ import {
   pops,
   STI_ST,
 } from './x87-forms.ts';
-import { SW_C1, type X87State } from './x87-state.ts';
+import { OPERAND_WORD, SW_C1, type X87State } from './x87-state.ts';
 
-/** The memory operand, in `u16` and `i32`. */
-const WORD = S_FPU_OPERAND >> 1;
+/** The memory operand, in `i32`. */
 const LOW = S_FPU_OPERAND >> 2;
 const HIGH = LOW + 1;
 
@@ -157,7 +157,7 @@ function loadExtended(x: X87State): void {
   const at = x.wordOf(0);
   x.i32[at] = x.i32[LOW];
   x.i32[at + 1] = x.i32[HIGH];
-  x.u16[(at + 2) << 1] = x.u16[WORD + 4];
+  x.u16[(at + 2) << 1] = x.u16[OPERAND_WORD + 4];
   x.setValid(0);
 }
 
@@ -261,12 +261,12 @@ function storeExtended(x: X87State): void {
     const at = x.wordOf(0);
     x.i32[LOW] = x.i32[at];
     x.i32[HIGH] = x.i32[at + 1];
-    x.u16[WORD + 4] = x.u16[(at + 2) << 1];
+    x.u16[OPERAND_WORD + 4] = x.u16[(at + 2) << 1];
   } else if (x.stackUnderflow()) {
     setDefaultNan(z);
     x.i32[LOW] = z.lo;
     x.i32[HIGH] = pack80Hi(z);
-    x.u16[WORD + 4] = pack80SignExp(z);
+    x.u16[OPERAND_WORD + 4] = pack80SignExp(z);
   } else {
     x.storeBytes = 0;
     return;
@@ -321,10 +321,15 @@ export function exchange(x: X87State, i: number): void {
   }
 }
 
-/** FCMOVcc: moves if any of the EFLAGS bits in `flags` is set, or (`negated`) none. */
-export function conditionalMove(x: X87State, i: number, flags: number, negated: boolean): void {
+/** CF, PF and ZF, as FCMOVB, FCMOVE, FCMOVBE and FCMOVU look at them: any is to be set; for the four with an N, none. */
+const MOVE_FLAGS = Uint8Array.of(0x01, 0x40, 0x41, 0x04);
+
+/** FCMOVcc. */
+export function conditionalMove(x: X87State, form: number, i: number): void {
+  const condition = (form & OPERATION) - FCMOVB;
+  const isSet = (x.eflags & MOVE_FLAGS[condition & 3]) !== 0;
   if (x.isEmpty(0) || x.isEmpty(i)) x.underflowTo(0, 0);
-  else if (((x.eflags & flags) === 0) === negated) copyRegister(x, i, 0);
+  else if (isSet === condition < 4) copyRegister(x, i, 0);
 }
 
 /** FCHS and FABS: the sign bit only, whatever the value. */

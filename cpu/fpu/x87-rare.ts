@@ -3,7 +3,7 @@
  * (x87-transcendental.ts). They are TypeScript's alone: what is compiled ahead of time (aot/compile.ts) leaves for them.
  */
 import { packBcd } from './convert.ts';
-import { EXTENDED, fp, IE, INFINITE, NAN, PRE_COMPUTATION, setDefaultNan, UE, Unpacked } from './float.ts';
+import { EXTENDED, fp, IE, INFINITE, NAN, PRE_COMPUTATION, UE, Unpacked } from './float.ts';
 import { extract, quotient, remainder, scale } from './remainder.ts';
 import { initialize, loadEnvironment, restoreState, saveState, storeEnvironment } from './x87-control.ts';
 import * as f from './x87-forms.ts';
@@ -31,20 +31,11 @@ function scaleBy(x: X87State): void {
 
 /** FXTRACT: ST(0) = exponent, then push the significand. */
 function extractParts(x: X87State): void {
-  if (x.isEmpty(0) || !x.isEmpty(-1)) {
-    const masked = x.stackUnderflow();
-    if (!x.isEmpty(0)) fp.roundedUp = 1;
-    if (!masked) return;
-    x.write(setDefaultNan(z), 0);
-    x.top--;
-    x.write(z, 0);
-    return;
-  }
+  if (!x.canReplaceAndPush()) return;
   extract(b, z, x.read(a, 0));
   if (fp.unmasked(PRE_COMPUTATION)) return;
   x.write(b, 0);
-  x.top--;
-  x.write(z, 0);
+  x.push(z);
 }
 
 /** FPREM and FPREM1: the quotient's bits 2, 1, 0 to C0, C3, C1; C2 while only part of the way. */

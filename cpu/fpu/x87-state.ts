@@ -28,6 +28,8 @@ export const CW_FIXED = 1 << 6;
 export const CW_WRITABLE = 0x1f3f;
 export const CW_INITIAL = 0x37f;
 
+/** Where words on their way stand, in `u16`. */
+export const OPERAND_WORD = S_FPU_OPERAND >> 1;
 /** Room for the largest memory operand, the FXSAVE image. */
 export const OPERAND_BYTES = 512;
 
@@ -233,6 +235,17 @@ export class X87State {
       this.top--;
       this.write(setDefaultNan(faulty), 0);
     }
+    return false;
+  }
+
+  /** May ST(0) be replaced and something pushed? If not, the stack fault is raised and its masked response, two NaNs, given. */
+  canReplaceAndPush(): boolean {
+    if (!this.isEmpty(0) && this.isEmpty(-1)) return true;
+    const masked = this.stackUnderflow();
+    if (!this.isEmpty(0)) fp.roundedUp = 1;
+    if (!masked) return false;
+    this.write(setDefaultNan(faulty), 0);
+    this.push(faulty);
     return false;
   }
 

@@ -12,7 +12,6 @@ import {
   noteDenormals,
   PRE_COMPUTATION,
   propagateNan,
-  setDefaultNan,
   setZero,
   Unpacked,
 } from './float.ts';
@@ -85,14 +84,7 @@ const ofOnePushing =
   (operation: (z: Unpacked, a: Unpacked) => Unpacked, pushed: (z: Unpacked) => Unpacked): Handler =>
   (x) => {
     x.sw &= ~SW_C2;
-    if (x.isEmpty(0) || !x.isEmpty(-1)) {
-      const masked = x.stackUnderflow();
-      if (!x.isEmpty(0)) fp.roundedUp = 1;
-      if (!masked) return;
-      x.write(setDefaultNan(z), 0);
-      x.top--;
-      return x.write(z, 0);
-    }
+    if (!x.canReplaceAndPush()) return;
     x.read(a, 0);
     if (outOfRange(x)) return;
     evaluate(z, operation, 0);
@@ -100,8 +92,7 @@ const ofOnePushing =
     pushed(w);
     x.write(round(z, EXTENDED, true), 0);
     const roundedUp = fp.roundedUp;
-    x.top--;
-    x.write(round(w, EXTENDED, true), 0);
+    x.push(round(w, EXTENDED, true));
     fp.roundedUp = roundedUp;
   };
 

@@ -44,10 +44,6 @@ import {
 import { performRare } from './x87-rare.ts';
 import type { X87State } from './x87-state.ts';
 
-const CF = 0x01;
-const PF = 0x04;
-const ZF = 0x40;
-
 function perform(x: X87State, form: number, i: number): void {
   switch (form & f.OPERATION) {
     case f.FNOP:
@@ -106,28 +102,14 @@ function perform(x: X87State, form: number, i: number): void {
       changeSign(x, true);
       break;
     case f.FCMOVB:
-      conditionalMove(x, i, CF, false);
-      break;
     case f.FCMOVE:
-      conditionalMove(x, i, ZF, false);
-      break;
     case f.FCMOVBE:
-      conditionalMove(x, i, CF | ZF, false);
-      break;
     case f.FCMOVU:
-      conditionalMove(x, i, PF, false);
-      break;
     case f.FCMOVNB:
-      conditionalMove(x, i, CF, true);
-      break;
     case f.FCMOVNE:
-      conditionalMove(x, i, ZF, true);
-      break;
     case f.FCMOVNBE:
-      conditionalMove(x, i, CF | ZF, true);
-      break;
     case f.FCMOVNU:
-      conditionalMove(x, i, PF, true);
+      conditionalMove(x, form, i);
       break;
     case f.FFREE:
       free(x, i, f.pops(form));

@@ -115,8 +115,6 @@ export class RegionCompiler {
   private readonly sites: ExitSites;
   private readonly links: Links;
   private readonly patience: number | undefined;
-  /** Instructions of all slices that were used up. */
-  private ran = 0;
   /** Links of the regions that are being made. */
   private slots = 0;
   /** Bytes of the code of all living regions, and how many there may be. */
@@ -229,16 +227,15 @@ export class RegionCompiler {
 
   /**
    * A slice of so many instructions came to its end, perhaps in a region. One in which slices end often is worth being made
-   * anew with more of the code around it. @returns as `request`
+   * anew with more of the code around it. @param ran instructions of this machine so far @returns as `request`
    */
-  sample(instructions: number): boolean {
+  sample(instructions: number, ran: number): boolean {
     const { i32 } = this.mmu;
     const region = this.sites.at(i32[S_EXIT_SITE >> 2])?.region;
     i32[S_EXIT_SITE >> 2] = 0;
-    this.ran += instructions;
     if (region === undefined || region.generation >= GENERATIONS || !isGrowth(region, MOST_INSTRUCTIONS)) return false;
     // Those of earlier machines had so much time to grow there; more growth would make them slower.
-    if (this.ran < region.ripe || !wantsGrowth(region, instructions, this.patience)) return false;
+    if (ran < region.ripe || !wantsGrowth(region, instructions, this.patience)) return false;
     return this.remake(region, region.window === undefined, region.generation + 1);
   }
 

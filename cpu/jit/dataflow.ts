@@ -10,7 +10,6 @@ import type { IrBuffer } from '../ir/builder.ts';
 import * as op from '../ir/ops.ts';
 import * as state from '../state.ts';
 import { type BasicBlock, END_BRANCH, END_JUMP, END_RETURN, END_SWITCH } from './control-flow.ts';
-import { keptInState } from './homes.ts';
 import type { LiftedBlock } from './region-state.ts';
 
 /** Registers as bits: general ones from bit 0 on, vector ones from bit 16 on. */
@@ -68,12 +67,12 @@ export class RegionDataflow {
     this.spreadDirty(order);
     this.gather(order);
     this.spreadLive(order);
-    this.kept = keptInState(this.ir, order, lifted, this);
-    this.keep(this.kept);
+    this.kept = 0;
   }
 
-  /** Registers that stay in the state are neither loaded nor written back. */
-  private keep(kept: RegisterSet): void {
+  /** Has registers stay in the state, which are then neither loaded nor written back. */
+  keep(kept: RegisterSet): void {
+    this.kept = kept;
     this.used &= ~kept;
     for (const facts of this.facts.values()) {
       facts.live &= ~kept;
@@ -135,19 +134,17 @@ export class RegionDataflow {
     for (let n = starts[0]; n < end; n++) {
       switch (ir.op[n]) {
         case op.GPR_READ:
-          facts.reads |= (1 << ((ir.imm[n] - state.S_GPR) >> 3)) & ~facts.writes;
-          break;
         case op.XMM_READ:
-          facts.reads |= (1 << (((ir.imm[n] - state.S_XMM) >> 4) + VECTOR_BITS)) & ~facts.writes;
+          facts.reads |= (1 << registerOf(ir, n)) & ~facts.writes;
           break;
         case op.GPR_WRITE: {
-          const bit = 1 << ((ir.imm[n] - state.S_GPR) >> 3);
+          const bit = 1 << registerOf(ir, n);
           if (ir.imm2[n] < 4) facts.reads |= bit & ~facts.writes;
           facts.writes |= bit;
           break;
         }
         case op.XMM_WRITE:
-          facts.writes |= 1 << (((ir.imm[n] - state.S_XMM) >> 4) + VECTOR_BITS);
+          facts.writes |= 1 << registerOf(ir, n);
           break;
         case op.FLAGS_WRITE:
           facts.dirtyFlags = true;
@@ -251,6 +248,12 @@ export class RegionDataflow {
       }
     }
   }
+}
+
+/** The register, by its bit, that a node reads or writes. */
+export function registerOf(ir: IrBuffer, n: number): number {
+  const isVector = ir.op[n] === op.XMM_READ || ir.op[n] === op.XMM_WRITE;
+  return isVector ? ((ir.imm[n] - state.S_XMM) >> 4) + VECTOR_BITS : (ir.imm[n] - state.S_GPR) >> 3;
 }
 
 /** May an operation leave the region? */

@@ -16,30 +16,26 @@ export function frequencies(order: readonly BasicBlock[]): Float64Array {
   runs[0] = 1;
   for (const block of order) {
     if (block.loopHead) runs[block.order] *= ROUNDS;
-    const { successors } = block;
+    const { end, successors } = block;
+    const even = 1 / successors.filter((successor) => successor !== undefined).length;
     for (let i = 0; i < successors.length; i++) {
       const successor = successors[i];
       if (successor !== undefined && successor.order > block.order)
-        runs[successor.order] += runs[block.order] * share(block, i);
+        runs[successor.order] += runs[block.order] * (end === END_BRANCH ? likelihood(block, i) : even);
     }
   }
   return runs;
 }
 
 /** How often a block leaves the region at its end, for each time that it runs. */
-export function leavesPerRun(block: BasicBlock): number {
-  const { successors } = block;
+export function leavesPerRun({ end, successors }: BasicBlock): number {
   if (!successors.some((successor) => successor !== undefined)) return 1;
-  let all = 0;
-  for (let i = 0; i < successors.length; i++) if (successors[i] === undefined) all += share(block, i);
-  return all;
+  return end === END_BRANCH && successors.includes(undefined) ? COLD : 0;
 }
 
-/** The part of a block's runs that go on to its successor `i`. */
-function share({ end, order, successors }: BasicBlock, i: number): number {
-  if (end !== END_BRANCH) return successors[i] === undefined ? 0 : 1 / successors.filter((s) => s !== undefined).length;
+/** How likely a branch goes to its successor `i`, which is in the region. */
+function likelihood({ order, successors }: BasicBlock, i: number): number {
   const other = successors[1 - i];
-  if (successors[i] === undefined) return other === undefined ? 1 / 2 : COLD;
   if (other === undefined) return 1 - COLD;
   const goesBack = successors[i]!.order <= order;
   if (goesBack === other.order <= order) return 1 / 2;

@@ -5,9 +5,8 @@
  */
 import type { IrBuffer } from '../ir/builder.ts';
 import * as op from '../ir/ops.ts';
-import * as state from '../state.ts';
 import type { BasicBlock } from './control-flow.ts';
-import { type RegionDataflow, type RegisterSet, VECTOR_BITS } from './dataflow.ts';
+import { type RegionDataflow, type RegisterSet, registerOf } from './dataflow.ts';
 import { frequencies, leavesPerRun } from './frequency.ts';
 import type { LiftedBlock } from './region-state.ts';
 
@@ -46,16 +45,12 @@ export function keptInState(
 function countAccess(ir: IrBuffer, n: number, often: number): void {
   switch (ir.op[n]) {
     case op.GPR_READ:
-      costs[(ir.imm[n] - state.S_GPR) >> 3] += often * READ;
-      break;
     case op.XMM_READ:
-      costs[((ir.imm[n] - state.S_XMM) >> 4) + VECTOR_BITS] += often * READ;
+      costs[registerOf(ir, n)] += often * READ;
       break;
     case op.GPR_WRITE:
-      costs[(ir.imm[n] - state.S_GPR) >> 3] += often;
-      break;
     case op.XMM_WRITE:
-      costs[((ir.imm[n] - state.S_XMM) >> 4) + VECTOR_BITS] += often;
+      costs[registerOf(ir, n)] += often;
       break;
   }
 }

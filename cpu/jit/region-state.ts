@@ -10,6 +10,7 @@ import { LocalPool } from '../wasm/emitter.ts';
 import type * as wasm from '../wasm/encoder.ts';
 import type { BasicBlock } from './control-flow.ts';
 import { type Gather, RegionDataflow, type RegisterSet, VECTOR_BITS } from './dataflow.ts';
+import { keptInState } from './homes.ts';
 import { RegionFlags } from './region-flags.ts';
 import { BUDGET, CC_OP, FIXED_LOCALS, FLAGS_IN_STATE } from './region-locals.ts';
 
@@ -43,6 +44,7 @@ export abstract class RegionState extends RegionFlags {
   protected declareLocals(order: BasicBlock[], lifted: LiftedBlock[]): void {
     const { locals, dataflow } = this;
     dataflow.analyse(order, lifted);
+    dataflow.keep(keptInState(this.ir, order, lifted, dataflow));
     locals.clear();
     for (const type of FIXED_LOCALS) locals.add(type);
     for (let n = 0; n < 16; n++) {

@@ -116,7 +116,7 @@ export class DirectWindows {
     this.tables.set(page, count + 1);
     if (count > 0) return;
     this.mmu.u8[S_PAGE_FLAGS + page] |= PAGE_HAS_TABLES;
-    this.mmu.protectPage(page * PAGE_SIZE);
+    this.mmu.protectPages();
   }
 
   /** Forgets the space of a slot, if there is one. */

@@ -135,26 +135,14 @@ export class Mmu {
     i32[(entry + TLB_WRITE) >> 2] = -1;
   }
 
-  /** Takes the write permission of all entries that reach the page at physical `address` (it now holds code). */
-  protectPage(address: number): void {
-    const { i32 } = this;
-    for (let entry = S_TLB_SUPERVISOR; entry < S_TLB_USER + TLB_ENTRIES * TLB_STRIDE; entry += TLB_STRIDE) {
-      const low = i32[(entry + TLB_WRITE) >> 2];
-      if (low !== -1 && (low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0 === address) {
-        i32[(entry + TLB_WRITE) >> 2] = -1;
-        i32[(entry + TLB_WRITE + 4) >> 2] = -1;
-      }
-    }
-  }
-
-  /** The same for all pages that have flags, when many were given some. */
+  /** Takes the write permission of all entries that reach a page with flags (S_PAGE_FLAGS): to be called when some got any. */
   protectPages(): void {
     const { i32, u8 } = this;
     for (let entry = S_TLB_SUPERVISOR; entry < S_TLB_USER + TLB_ENTRIES * TLB_STRIDE; entry += TLB_STRIDE) {
       const low = i32[(entry + TLB_WRITE) >> 2];
       if (low === -1) continue;
-      const page = ((low + i32[(entry + TLB_ADDEND) >> 2]) >>> 0) / PAGE_SIZE;
-      if (u8[S_PAGE_FLAGS + page] !== 0) {
+      const address = (low + i32[(entry + TLB_ADDEND) >> 2]) | 0;
+      if (u8[S_PAGE_FLAGS + (address >>> 12)] !== 0) {
         i32[(entry + TLB_WRITE) >> 2] = -1;
         i32[(entry + TLB_WRITE + 4) >> 2] = -1;
       }
