@@ -1,5 +1,6 @@
 /**
- * Bundles the program into dist/tsvmm.js and makes V8's code cache for it (dist/tsvmm.js.cache).
+ * Bundles the program into dist/tsvmm.js and makes V8's code cache for it (dist/tsvmm.js.cache); makes the CPU's core
+ * (dist/core.wasm) and V8's machine code of it (dist/core.wasm.code).
  *
  * The bundle is one function expression, `(function (require) { …; return exports; })`: bin/tsvmm compiles it by
  * vm.Script, which, other than require(), takes a code cache.
@@ -15,7 +16,11 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const bundle = `${root}dist/tsvmm.js`;
 const generator = `${root}build/generator.mjs`;
 
-rmSync(`${bundle}.cache`, { force: true });
+const core = `${root}dist/core.wasm`;
+const codeCache = `${bundle}.cache`;
+const machineCode = `${core}.code`;
+
+for (const file of [codeCache, machineCode]) rmSync(file, { force: true });
 
 // The CPU's core, in both forms, and the columns of its opcode table are generated here: the program carries no
 // generator, and its start parses no table. All of the CPU is loaded, as its modules define the columns.
@@ -40,7 +45,7 @@ await build({
 const { buildCoreModule, buildCoreSource, embeddedColumns } = await import(generator);
 rmSync(generator);
 mkdirSync(`${root}dist`, { recursive: true });
-writeFileSync(`${root}dist/core.wasm`, buildCoreModule(`${root}cpu`));
+writeFileSync(core, buildCoreModule(`${root}cpu`));
 
 /** Of all sources beneath a directory: an int32. */
 function hashOfDirectory(directory) {
@@ -88,6 +93,7 @@ await build({
   define: {
     'import.meta.url': 'undefined',
     WASM_CORE_FILE: '"core.wasm"',
+    MACHINE_CODE_FILE: '"core.wasm.code"',
     JS_CORE_FILE: '"core.cjs"',
     TRANSLATOR_HASH: String(hashOfDirectory(`${root}cpu`)),
     WATCHERS_FILE: '"watchers.cjs"',
@@ -99,10 +105,13 @@ await build({
   logLevel: 'warning',
 });
 
-// In a process of its own, for its flags. V8 orders its hash tables by a random seed; the cache holds for every seed, but
-// with one that is known the same sources give the same bytes.
-const { status } = spawnSync(process.execPath, ['--random-seed=1', `${root}scripts/code-cache.mjs`, bundle], {
-  stdio: 'inherit',
-  timeout: 60_000,
-});
-process.exit(status ?? 1);
+/** In a process of its own, for its flags. */
+function runNode(...words) {
+  const { status } = spawnSync(process.execPath, words, { stdio: 'inherit', timeout: 60_000 });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+runNode(`${root}scripts/run.mjs`, 'scripts/precompile.ts', core, machineCode);
+// V8 orders its hash tables by a random seed; the cache holds for every seed, but with one that is known the same sources
+// give the same bytes.
+runNode('--random-seed=1', `${root}scripts/code-cache.mjs`, bundle, codeCache);

@@ -7,9 +7,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { Script } from 'node:vm';
 
-const bundle = process.argv[2];
+const [bundle, file] = process.argv.slice(2);
 // The cache is only good under the flags that it was made with, so the flag must be gone when it is written.
 setFlagsFromString('--no-lazy');
 const script = new Script(readFileSync(bundle, 'latin1'), { filename: bundle });
 setFlagsFromString('--lazy');
-writeFileSync(`${bundle}.cache`, script.createCachedData());
+writeFileSync(file, script.createCachedData());

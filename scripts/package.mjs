@@ -60,6 +60,14 @@ function stripped(file) {
   return readFileSync(copy);
 }
 
+/** V8's machine code of the core. As it is for one Node only, that of the package makes it. */
+function machineCode(node) {
+  const [file, executable] = ['core.wasm.code', 'node'].map((name) => join(scratch, name));
+  writeFileSync(executable, node, { mode: 0o755 });
+  run(executable, [join(root, 'scripts', 'run.mjs'), 'scripts/precompile.ts', join(root, 'dist', 'core.wasm'), file]);
+  return existsSync(file) ? readFileSync(file) : fail('this Node tells no machine code');
+}
+
 function launcher() {
   const out = join(scratch, 'tsvmm');
   const flags = ['-std=gnu11', '-Os', '-static', '-s', '-Wall', '-Wextra'];
@@ -96,15 +104,18 @@ checkNode();
 const addon = join('build', 'Release', 'tsvmm_net.node');
 built(addon, 'build:addon');
 
+const node = stripped(process.execPath);
+
 /** What is the same in every package. */
 const files = [
   { path: `${HOME}/bin/tsvmm`, bytes: launcher(), mode: 0o755 },
-  { path: `${HOME}/bin/node`, bytes: stripped(process.execPath), mode: 0o755 },
+  { path: `${HOME}/bin/node`, bytes: node, mode: 0o755 },
   { path: `${HOME}/bin/tsvmm.cjs`, bytes: readFileSync(join(root, 'bin', 'tsvmm')) },
   { path: `${HOME}/bin/tsvmm_net.node`, bytes: stripped(join(root, addon)) },
   { path: `${HOME}/dist/tsvmm.js`, bytes: built('dist/tsvmm.js', 'build') },
   { path: `${HOME}/dist/tsvmm.js.cache`, bytes: built('dist/tsvmm.js.cache', 'build') },
   { path: `${HOME}/dist/core.wasm`, bytes: built('dist/core.wasm', 'build') },
+  { path: `${HOME}/dist/core.wasm.code`, bytes: machineCode(node) },
   { path: `${HOME}/dist/core.cjs`, bytes: built('dist/core.cjs', 'build') },
   { path: `${HOME}/dist/watchers.cjs`, bytes: built('dist/watchers.cjs', 'build') },
 ];

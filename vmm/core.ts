@@ -5,10 +5,15 @@ import { dirname, join } from 'node:path';
 import type { CoreFactory } from '../cpu/core.ts';
 import { type CpuOptions, HOT_THRESHOLD, WARM_UP_MS } from '../cpu/cpu.ts';
 import { wasmCore } from '../cpu/wasm/core.ts';
+import { moduleFromFile } from '../cpu/wasm/machine-code.ts';
 import type { AcceleratorConfig } from './options/config.ts';
 
-/** Set by the bundler: the files beside the bundle that hold the core as WebAssembly and, with its back end, as JavaScript. */
+/**
+ * Set by the bundler: the files beside the bundle that hold the core as WebAssembly, V8's machine code of that and, with its
+ * back end, the core as JavaScript.
+ */
 declare const WASM_CORE_FILE: string;
+declare const MACHINE_CODE_FILE: string;
 declare const JS_CORE_FILE: string;
 
 /** Path of a file of the build. */
@@ -42,7 +47,8 @@ async function loadWasmCore(): Promise<CoreFactory> {
     const { buildCoreModule } = await import('../cpu/wasm/interpreter.ts');
     return wasmCore(new WebAssembly.Module(buildCoreModule()));
   }
-  return wasmCore(new WebAssembly.Module(readFileSync(built(WASM_CORE_FILE))));
+  const bytes = readFileSync(built(WASM_CORE_FILE));
+  return wasmCore(moduleFromFile(built(MACHINE_CODE_FILE), bytes) ?? new WebAssembly.Module(bytes));
 }
 
 async function loadJsCore(): Promise<CoreFactory> {

@@ -3,7 +3,7 @@
  * interface, which Node does not offer; what there is are the functions by which V8 tests it (runtime-test-wasm.cc). V8
  * refuses code of another version, of other flags or for another processor; it trusts all else that it is given.
  */
-import { statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import type { MachineCode } from '../core.ts';
 import { setTranslationFlags } from '../v8-flags.ts';
 
@@ -25,15 +25,17 @@ function run(body: string, a: unknown, b?: unknown): unknown {
 
 let host: string | undefined;
 
-/** Which program this is, as builds of Node that call themselves the same may differ; empty: it cannot be done. */
+/**
+ * Which program this is, as builds of Node that call themselves the same may differ: they hardly have the same size then.
+ * Empty: it cannot be done.
+ */
 function hostName(): string {
   if (host === undefined) {
     host = '';
     const { versions, version, arch, execPath } = process;
     if (TRIED.includes(versions.v8.split('.')[0]))
       try {
-        const { size, mtimeMs } = statSync(execPath);
-        host = `${version} ${versions.v8} ${arch} ${size} ${mtimeMs}`;
+        host = `${version} ${versions.v8} ${arch} ${statSync(execPath).size}`;
       } catch {
         // Started from where we no longer see.
       }
@@ -49,14 +51,60 @@ export function machineCodeOf(
 ): MachineCode | undefined {
   // V8 aborts the process if no function is optimised.
   if (hostName() === '' || !run('return a.some((f) => %IsTurboFanFunction(f))', exported)) return undefined;
-  const code = run('return %SerializeWasmModule(a)', module) as ArrayBuffer;
-  return { host: hostName(), module: bytes, bytes: new Uint8Array(code) };
+  return { host: hostName(), module: bytes, bytes: serialized(module) };
+}
+
+function serialized(module: WebAssembly.Module): Uint8Array {
+  return new Uint8Array(run('return %SerializeWasmModule(a)', module) as ArrayBuffer);
 }
 
 /** @param bytes of the module @returns undefined if it has to be compiled */
 export function moduleOf(code: MachineCode | undefined, bytes: Uint8Array): WebAssembly.Module | undefined {
   if (code === undefined || hostName() === '' || code.host !== hostName()) return undefined;
   if (Buffer.compare(code.module, bytes) !== 0) return undefined;
-  const copy = new Uint8Array(code.bytes).buffer;
-  return run('return %DeserializeWasmModule(a, b)', copy, bytes) as WebAssembly.Module | undefined;
+  return deserialized(new Uint8Array(code.bytes).buffer, bytes);
+}
+
+function deserialized(code: ArrayBuffer, bytes: Uint8Array): WebAssembly.Module | undefined {
+  return run('return %DeserializeWasmModule(a, b)', code, bytes) as WebAssembly.Module | undefined;
+}
+
+/** Bytes at the beginning of a file of machine code that name the host, with zeros behind the name. */
+const HOST_BYTES = 128;
+
+/**
+ * Has V8's optimising compiler make all of a module at once.
+ * @returns what a file for `moduleFromFile` is to hold; undefined: it cannot be had
+ */
+export function precompiled(bytes: Uint8Array): Uint8Array | undefined {
+  if (hostName() === '') return undefined;
+  const flags = ['liftoff', 'wasm-lazy-compilation', 'wasm-dynamic-tiering'];
+  setTranslationFlags(...flags.map((flag) => `--no-${flag}`));
+  const module = new WebAssembly.Module(bytes);
+  // As the code is only good under the flags that it is written with.
+  setTranslationFlags(...flags.map((flag) => `--${flag}`));
+  const code = serialized(module);
+  const file = new Uint8Array(HOST_BYTES + code.length);
+  file.set(new TextEncoder().encode(hostName()).subarray(0, HOST_BYTES));
+  file.set(code, HOST_BYTES);
+  return file;
+}
+
+/** @param path of a file of `precompiled` @param bytes of the module @returns undefined if it has to be compiled */
+export function moduleFromFile(path: string, bytes: Uint8Array): WebAssembly.Module | undefined {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch {
+    return undefined; // It only saves time.
+  }
+  try {
+    const name = Buffer.alloc(HOST_BYTES);
+    readSync(file, name);
+    if (hostName() === '' || name.toString('latin1').replace(/\0*$/, '') !== hostName()) return undefined;
+    const code = new Uint8Array(fstatSync(file).size - HOST_BYTES);
+    return readSync(file, code) === code.length ? deserialized(code.buffer, bytes) : undefined;
+  } finally {
+    closeSync(file);
+  }
 }
