@@ -50,8 +50,9 @@ export interface Region extends RegionCode {
   size: number;
 }
 
-/** What a region is made as. */
-type Made = Pick<Region, 'ripLow' | 'ripHigh' | 'mode' | 'generation' | 'window' | 'origin' | 'ripe'>;
+/** Where a region is made, and as what. */
+type Place = Pick<Region, 'ripLow' | 'ripHigh' | 'mode' | 'generation'>;
+type Made = Pick<Region, 'window' | 'origin' | 'ripe'>;
 
 const CODE_SIZE_64 = 8;
 /**
@@ -276,7 +277,7 @@ export class RegionCompiler {
       const translation = this.translator.restore(origin, this.slots);
       if (translation === undefined) break;
       const window = origin.window.length !== 0 ? this.window : undefined;
-      regions.push(this.made({ ...origin, window, origin, ripe: part.ran * MILLION }, translation, bodies));
+      regions.push(this.made(origin, { window, origin, ripe: part.ran * MILLION }, translation, bodies));
       const others = Array.from(origin.entries).filter((low) => low !== origin.ripLow);
       if (others.length > 0) this.moreEntries.set(origin.ripLow, others);
     }
@@ -412,19 +413,29 @@ export class RegionCompiler {
       return undefined;
     }
     this.counters.instructions += instructions;
-    return this.made({ ...request, window, origin: undefined, ripe: 0 }, translation, bodies);
+    return this.made(request, { window, origin: undefined, ripe: 0 }, translation, bodies);
   }
 
   /** A region made of a translation, not yet compiled. */
   private made(
-    { ripLow, ripHigh, mode, generation, window, origin, ripe }: Made,
+    { ripLow, ripHigh, mode, generation }: Place,
+    { window, origin, ripe }: Made,
     { body, instructions, code }: Translation,
     bodies: RegionBody[],
   ): Region {
     this.slots += slotsOf(code.sites);
     bodies.push(body);
     const region: Region = {
-      ...code,
+      // One by one, as to spread it costs V8 twenty microseconds.
+      sites: code.sites,
+      relocations: code.relocations,
+      locals: code.locals,
+      entries: code.entries,
+      inside: code.inside,
+      followed: code.followed,
+      jumps: code.jumps,
+      pages: code.pages,
+      ranges: code.ranges,
       index: 0,
       run: NOTHING,
       body: this.archive !== undefined && origin === undefined ? body : undefined,

@@ -58,7 +58,7 @@ export function fillIn(bytes: Uint8Array, at: number, value: number): void {
 }
 
 export class Encoder {
-  bytes = new Uint8Array(65536);
+  bytes = new Uint8Array(1024);
   length = 0;
 
   reset(): void {
@@ -221,7 +221,7 @@ export class Encoder {
   }
 
   private grow(more: number): void {
-    const bigger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more + 65536));
+    const bigger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more + 16));
     bigger.set(this.bytes);
     this.bytes = bigger;
   }
