@@ -7,6 +7,7 @@ import { type CpuOptions, HOT_THRESHOLD, WARM_UP_MS } from '../cpu/cpu.ts';
 import { wasmCore } from '../cpu/wasm/core.ts';
 import { moduleFromFile } from '../cpu/wasm/machine-code.ts';
 import type { AcceleratorConfig } from './options/config.ts';
+import { mark } from './startup.ts';
 
 /**
  * Set by the bundler: the files beside the bundle that hold the core as WebAssembly, V8's machine code of that and, with its
@@ -14,6 +15,9 @@ import type { AcceleratorConfig } from './options/config.ts';
  */
 declare const WASM_CORE_FILE: string;
 declare const MACHINE_CODE_FILE: string;
+
+/** What a start tells when the core's machine code is missing or of another Node or processor. */
+export const NO_MACHINE_CODE = 'core has to be compiled';
 declare const JS_CORE_FILE: string;
 
 /** Path of a file of the build. */
@@ -48,7 +52,9 @@ async function loadWasmCore(): Promise<CoreFactory> {
     return wasmCore(new WebAssembly.Module(buildCoreModule()));
   }
   const bytes = readFileSync(built(WASM_CORE_FILE));
-  return wasmCore(moduleFromFile(built(MACHINE_CODE_FILE), bytes) ?? new WebAssembly.Module(bytes));
+  const compiled = moduleFromFile(built(MACHINE_CODE_FILE), bytes);
+  if (compiled === undefined) mark(NO_MACHINE_CODE);
+  return wasmCore(compiled ?? new WebAssembly.Module(bytes));
 }
 
 async function loadJsCore(): Promise<CoreFactory> {

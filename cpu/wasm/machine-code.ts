@@ -69,8 +69,14 @@ function deserialized(code: ArrayBuffer, bytes: Uint8Array): WebAssembly.Module 
   return run('return %DeserializeWasmModule(a, b)', code, bytes) as WebAssembly.Module | undefined;
 }
 
-/** Bytes at the beginning of a file of machine code that name the host, with zeros behind the name. */
-const HOST_BYTES = 128;
+/** Bytes at the beginning of a file of machine code that say what it is, with zeros behind the text. */
+const HEADER_BYTES = 128;
+
+function header(length: number): Buffer {
+  const bytes = Buffer.alloc(HEADER_BYTES);
+  bytes.write(`${hostName()} ${length}`, 'latin1');
+  return bytes;
+}
 
 /**
  * Has V8's optimising compiler make all of a module at once.
@@ -84,10 +90,7 @@ export function precompiled(bytes: Uint8Array): Uint8Array | undefined {
   // As the code is only good under the flags that it is written with.
   setTranslationFlags(...flags.map((flag) => `--${flag}`));
   const code = serialized(module);
-  const file = new Uint8Array(HOST_BYTES + code.length);
-  file.set(new TextEncoder().encode(hostName()).subarray(0, HOST_BYTES));
-  file.set(code, HOST_BYTES);
-  return file;
+  return Buffer.concat([header(code.length), code]);
 }
 
 /** @param path of a file of `precompiled` @param bytes of the module @returns undefined if it has to be compiled */
@@ -99,10 +102,10 @@ export function moduleFromFile(path: string, bytes: Uint8Array): WebAssembly.Mod
     return undefined; // It only saves time.
   }
   try {
-    const name = Buffer.alloc(HOST_BYTES);
-    readSync(file, name);
-    if (hostName() === '' || name.toString('latin1').replace(/\0*$/, '') !== hostName()) return undefined;
-    const code = new Uint8Array(fstatSync(file).size - HOST_BYTES);
+    const code = new Uint8Array(Math.max(0, fstatSync(file).size - HEADER_BYTES));
+    const found = Buffer.alloc(HEADER_BYTES);
+    readSync(file, found);
+    if (hostName() === '' || !found.equals(header(code.length))) return undefined;
     return readSync(file, code) === code.length ? deserialized(code.buffer, bytes) : undefined;
   } finally {
     closeSync(file);

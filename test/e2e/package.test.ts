@@ -13,12 +13,14 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { NO_MACHINE_CODE } from '../../vmm/core.ts';
 import { VERSION } from '../../vmm/version.ts';
 import { inMonitorRoot } from './monitor-root.ts';
 import { GUESTS } from './tiny-guests.ts';
@@ -131,6 +133,18 @@ describe('the launcher', () => {
       LD_LIBRARY_PATH: '/tmp',
     });
     expect({ stdout, stderr, status }).toEqual({ stdout: 'hello\r\n', stderr: '', status: 0 });
+  });
+
+  test('starts with the core compiled for the Node beside it, and without that code too', () => {
+    const code = join(unpacked, 'usr/lib/tsvmm/dist/core.wasm.code');
+    const start = () => run(['-kernel', kernel('POWERS_OFF'), '-m', '16M', '-d', 'startup'], {});
+    expect(start().stderr).toMatch(/ ms: core loaded\n/);
+    expect(start().stderr).not.toContain(NO_MACHINE_CODE);
+    renameSync(code, `${code}.away`);
+    const { stdout, stderr, status } = start();
+    renameSync(`${code}.away`, code);
+    expect(stderr).toContain(NO_MACHINE_CODE);
+    expect({ stdout, status }).toEqual({ stdout: 'hello\r\n', status: 0 });
   });
 
   test('hands on words as they are, empty ones and those that look like options of Node', () => {
