@@ -9,7 +9,7 @@ export const PART_NAMES = ['kernels', 'boot', 'serving', 'cpu', 'memory', 'densi
 export type PartName = (typeof PART_NAMES)[number];
 
 /** Those that matter most. */
-const MAIN: readonly VmmName[] = ['tsvmm', 'later', 'qemu'];
+const MAIN: readonly VmmName[] = ['tsvmm', 'later', 'usual', 'qemu'];
 
 export interface BenchOptions {
   readonly parts: readonly PartName[];
@@ -31,8 +31,9 @@ export interface BenchOptions {
 export const USAGE = `npm run bench -- [options]        (npm run bench:quick -- [options]: fewer and shorter runs)
 
   --only PART,PART…      of ${PART_NAMES.join(', ')} (default: all)
-  --vmm NAME,NAME…       of ${VMM_NAMES.join(', ')}: js, off are tsvmm with -accel tcg,jit=…; later is
-                         tsvmm that finds what it translated in earlier runs (boot and cpu only), the others do not
+  --vmm NAME,NAME…       of ${VMM_NAMES.join(', ')}: js, off are tsvmm with -accel tcg,jit=…; later and
+                         usual (boot and cpu only) find what they translated in earlier runs, the others do not: the
+                         runs of usual are all since its cache was empty, later is measured from the fourth on
                          (default: ${MAIN.join(',')}; for kernels, unless quick, all)
   --kernels NAME,NAME…   only these of bench/guests/main.c
   --image NAME=KERNEL[,kind=http|redis|cpu][,append=TEXT][,initrd=FILE][,memory=64M][,port=N]

@@ -8,6 +8,7 @@ import { BASE, VMM_NAMES, VMM_TITLES, type VmmName } from './vmm.ts';
 const COLOURS: Record<VmmName, string> = {
   tsvmm: '#2b6cb0',
   later: '#63b3ed',
+  usual: '#4299e1',
   qemu: '#718096',
   js: '#38a169',
   off: '#a0aec0',

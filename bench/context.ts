@@ -6,7 +6,7 @@ import { firstAnswer } from './http.ts';
 import type { Image } from './image.ts';
 import { tap } from './network.ts';
 import type { Samples } from './samples.ts';
-import { commandLine, type GuestSpec, type VmmName } from './vmm.ts';
+import { commandLine, forgetRuns, type GuestSpec, type VmmName } from './vmm.ts';
 
 export interface Context {
   readonly options: BenchOptions;
@@ -31,6 +31,7 @@ export async function takeTurns(
   run: (vmm: VmmName, before: boolean) => Promise<void>,
 ): Promise<void> {
   const { pairs } = context.options;
+  forgetRuns();
   for (let i = 1; vmms.includes('later') && i <= RUNS_BEFORE; i++) {
     progress(`${what}: later, ${i} of ${RUNS_BEFORE} before`);
     await run('later', true);

@@ -17,6 +17,7 @@ const TIMEOUT_MS = 600_000;
 const SCALES: Record<VmmName, { readonly scale: number; readonly warm: number }> = {
   tsvmm: { scale: 100, warm: 25 },
   later: { scale: 100, warm: 25 },
+  usual: { scale: 100, warm: 25 },
   qemu: { scale: 100, warm: 25 },
   js: { scale: 100, warm: 400 },
   v86: { scale: 20, warm: 10 },

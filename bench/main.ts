@@ -15,7 +15,7 @@ import { markdown, type Results } from './report.ts';
 import { commandText, writeResults } from './results.ts';
 import { Samples } from './samples.ts';
 import { measureServing } from './serving.ts';
-import { type VmmName, versionOf } from './vmm.ts';
+import { knowsRuns, type VmmName, versionOf } from './vmm.ts';
 
 const PARTS: Record<PartName, (context: Context) => Promise<void>> = {
   kernels: measureKernels,
@@ -72,7 +72,7 @@ async function measure(options: BenchOptions, obstacle: string): Promise<number>
   for (const part of options.parts) {
     const samples = new Samples();
     const asked = part === 'kernels' ? options.vmms : options.guestVmms;
-    const wanted = asked.filter((vmm) => vmm !== 'later' || HAVE_LATER_RUNS.includes(part));
+    const wanted = asked.filter((vmm) => !knowsRuns(vmm) || HAVE_LATER_RUNS.includes(part));
     const vmms = wanted.filter((vmm) => versions[vmm] !== undefined);
     for (const vmm of wanted) if (absent.includes(vmm)) samples.note(absence(vmm));
     if (obstacle !== '' && NEED_NETWORK.includes(part)) samples.note(`Not measured: ${obstacle}.`);

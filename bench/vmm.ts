@@ -6,13 +6,14 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-export const VMM_NAMES = ['tsvmm', 'later', 'qemu', 'js', 'off', 'v86'] as const;
+export const VMM_NAMES = ['tsvmm', 'later', 'usual', 'qemu', 'js', 'off', 'v86'] as const;
 export type VmmName = (typeof VMM_NAMES)[number];
 
 /** As tables and charts name them. */
 export const VMM_TITLES: Record<VmmName, string> = {
   tsvmm: 'tsvmm',
   later: 'tsvmm, later runs',
+  usual: 'tsvmm, cache empty at first',
   qemu: 'QEMU TCG',
   js: 'tsvmm jit=js',
   off: 'tsvmm jit=off',
@@ -22,21 +23,32 @@ export const VMM_TITLES: Record<VmmName, string> = {
 /** Whom the others are compared with. */
 export const BASE: VmmName = 'qemu';
 
-/** Where `later` finds what its earlier runs translated: nothing else is there at first. */
-let store: string | undefined;
+/** Where those that know what they translated before find it: a folder for each, empty at first. */
+const stores = new Map<VmmName, string>();
 
-function storeDirectory(): string {
+function storeOf(vmm: VmmName): string {
+  let store = stores.get(vmm);
   if (store === undefined) {
-    const made = mkdtempSync(join(tmpdir(), 'tsvmm-bench-'));
-    store = made;
-    process.on('exit', () => rmSync(made, { recursive: true }));
+    store = mkdtempSync(join(tmpdir(), 'tsvmm-bench-'));
+    stores.set(vmm, store);
   }
   return store;
 }
 
-/** Options of tsvmm for each of its ways to run code; `later` alone knows what it translated before. */
+/** Forgets all that was translated before. */
+export function forgetRuns(): void {
+  for (const store of stores.values()) rmSync(store, { recursive: true });
+  stores.clear();
+}
+
+process.on('exit', forgetRuns);
+
+/** Those of tsvmm that know what they translated before. */
+export const knowsRuns = (vmm: VmmName) => vmm === 'later' || vmm === 'usual';
+
+/** Options of tsvmm for each of its ways to run code. */
 function accelerator(vmm: VmmName): string {
-  if (vmm === 'later') return `tcg,tb-store=${storeDirectory()}`;
+  if (knowsRuns(vmm)) return `tcg,tb-store=${storeOf(vmm)}`;
   return `tcg,tb-store=off${vmm === 'tsvmm' ? '' : `,jit=${vmm}`}`;
 }
 

@@ -20,7 +20,7 @@ test('without options: all parts and monitors, five pairs, the demo guest', () =
   const { parts, vmms, guestVmms, pairs, images, out } = parse();
   expect(parts).toEqual(PART_NAMES);
   expect(vmms).toEqual(VMM_NAMES);
-  expect(guestVmms).toEqual(['tsvmm', 'later', 'qemu']);
+  expect(guestVmms).toEqual(['tsvmm', 'later', 'usual', 'qemu']);
   expect(pairs).toBe(5);
   expect(images.map(({ name }) => name)).toEqual(['demo']);
   expect(out).toBe('bench');
@@ -28,7 +28,7 @@ test('without options: all parts and monitors, five pairs, the demo guest', () =
 
 test('quick: the main monitors, two pairs, and the committed results stay', () => {
   const { vmms, pairs, out } = parse('--quick');
-  expect({ vmms, pairs, out }).toEqual({ vmms: ['tsvmm', 'later', 'qemu'], pairs: 2, out: 'build/bench' });
+  expect({ vmms, pairs, out }).toEqual({ vmms: ['tsvmm', 'later', 'usual', 'qemu'], pairs: 2, out: 'build/bench' });
 });
 
 test('lists are put into the order in which things run', () => {
