@@ -72,7 +72,7 @@ export interface Core extends LinkLimits {
   run(op: number): number;
   /** The six status flags at their RFLAGS positions. */
   flags(): number;
-  /** @param slots size of the regions' table */
+  /** @param slots how many links the regions have */
   compile(bodies: readonly RegionBody[], slots: number): CompiledRegions;
   /**
    * The same for regions of an earlier process.

@@ -1,5 +1,6 @@
 /**
- * What V8 is told when the first region is made. Not before: loading node:v8 takes milliseconds of a start.
+ * What V8 is told about translated code, when the first of it is loaded or made. Machine code is only good under the flags
+ * that it was written under: these have to be the same whenever there is to do with it (wasm/machine-code.ts).
  *
  * The nursery of the heap does not grow: what translation throws away dies at once, and would fill 16 MiB for it.
  */

@@ -105,9 +105,10 @@ await build({
   logLevel: 'warning',
 });
 
-/** In a process of its own, for its flags. */
+/** In a process of its own, for its flags: what V8 makes is only good under those that it will have. */
 function runNode(...words) {
-  const { status } = spawnSync(process.execPath, words, { stdio: 'inherit', timeout: 60_000 });
+  const env = { ...process.env, NODE_OPTIONS: '' };
+  const { status } = spawnSync(process.execPath, words, { stdio: 'inherit', timeout: 60_000, env });
   if (status !== 0) process.exit(status ?? 1);
 }
 

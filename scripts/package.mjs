@@ -36,8 +36,8 @@ function fail(message) {
   process.exit(1);
 }
 
-function run(command, args) {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
+function run(command, args, env = process.env) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 28, env });
   if (status !== 0) fail(`${command} ${args.join(' ')}\n${error?.message ?? stdout + stderr}`);
   return stdout;
 }
@@ -60,12 +60,15 @@ function stripped(file) {
   return readFileSync(copy);
 }
 
-/** V8's machine code of the core. As it is for one Node only, that of the package makes it. */
+/** V8's machine code of the core: as it is for one Node only, that of the package makes it, with the options it will have. */
 function machineCode(node) {
   const [file, executable] = ['core.wasm.code', 'node'].map((name) => join(scratch, name));
   writeFileSync(executable, node, { mode: 0o755 });
-  run(executable, [join(root, 'scripts', 'run.mjs'), 'scripts/precompile.ts', join(root, 'dist', 'core.wasm'), file]);
-  return existsSync(file) ? readFileSync(file) : fail('this Node tells no machine code');
+  const words = [join(root, 'scripts', 'run.mjs'), 'scripts/precompile.ts', join(root, 'dist', 'core.wasm'), file];
+  run(executable, words, { ...process.env, NODE_OPTIONS: '' });
+  if (existsSync(file)) return [{ path: `${HOME}/dist/core.wasm.code`, bytes: readFileSync(file) }];
+  console.error(`package: V8 ${process.versions.v8} was not tried: each start will have to compile the core`);
+  return [];
 }
 
 function launcher() {
@@ -115,7 +118,7 @@ const files = [
   { path: `${HOME}/dist/tsvmm.js`, bytes: built('dist/tsvmm.js', 'build') },
   { path: `${HOME}/dist/tsvmm.js.cache`, bytes: built('dist/tsvmm.js.cache', 'build') },
   { path: `${HOME}/dist/core.wasm`, bytes: built('dist/core.wasm', 'build') },
-  { path: `${HOME}/dist/core.wasm.code`, bytes: machineCode(node) },
+  ...machineCode(node),
   { path: `${HOME}/dist/core.cjs`, bytes: built('dist/core.cjs', 'build') },
   { path: `${HOME}/dist/watchers.cjs`, bytes: built('dist/watchers.cjs', 'build') },
 ];

@@ -15,10 +15,10 @@ import { mark } from './startup.ts';
  */
 declare const WASM_CORE_FILE: string;
 declare const MACHINE_CODE_FILE: string;
-
-/** What a start tells when the core's machine code is missing or of another Node or processor. */
-export const NO_MACHINE_CODE = 'core has to be compiled';
 declare const JS_CORE_FILE: string;
+
+/** What a start tells when there is no machine code of the core, or it is of another Node, of other flags or processor. */
+export const NO_MACHINE_CODE = 'core has to be compiled';
 
 /** Path of a file of the build. */
 function built(file: string): string {

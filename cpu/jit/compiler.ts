@@ -50,8 +50,8 @@ export interface Region extends RegionCode {
   size: number;
 }
 
-/** Where a region is made, and as what. */
-type Place = Pick<Region, 'ripLow' | 'ripHigh' | 'mode' | 'generation'>;
+/** What a region is asked for as, and what is decided when it is made. */
+type Asked = Pick<Region, 'ripLow' | 'ripHigh' | 'mode' | 'generation'>;
 type Made = Pick<Region, 'window' | 'origin' | 'ripe'>;
 
 const CODE_SIZE_64 = 8;
@@ -418,7 +418,7 @@ export class RegionCompiler {
 
   /** A region made of a translation, not yet compiled. */
   private made(
-    { ripLow, ripHigh, mode, generation }: Place,
+    { ripLow, ripHigh, mode, generation }: Asked,
     { window, origin, ripe }: Made,
     { body, instructions, code }: Translation,
     bodies: RegionBody[],

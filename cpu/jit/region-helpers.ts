@@ -1,4 +1,4 @@
-/** Functions of the core that regions import. */
+/** Functions of the core that regions call: by these numbers, the first of their module's functions (wasm/core.ts). */
 import { TYPE_FLAGS, TYPE_PORT_IN, TYPE_PORT_OUT, TYPE_RUN } from '../wasm/core-types.ts';
 
 export const HELPER_STEP = 0;

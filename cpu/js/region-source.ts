@@ -4,7 +4,7 @@ import { CORE_TYPES, TYPE_REGION } from '../wasm/core-types.ts';
 import { type PrintedFunction, printFunction } from './printer.ts';
 import type { Part } from './value.ts';
 
-/** A region calls the helpers that it imports, and other regions by its module's table. */
+/** A region calls helpers by number, and other regions by its module's table. */
 const context = {
   types: CORE_TYPES,
   functionTypes: REGION_HELPERS.map(({ type }) => type),

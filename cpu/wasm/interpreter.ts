@@ -1,9 +1,10 @@
 /**
  * Generates the core module (Design §4, tier 0): the dispatcher and the interpreter's handlers, one per instruction
- * shape, from the instruction definitions. Runs at build time; the bytes are part of the bundle.
+ * shape, from the instruction definitions. Runs at build time; the bytes stand beside the bundle, with V8's machine code
+ * of them (machine-code.ts).
  *
- * Handlers are functions joined by tail calls: V8 compiles just those that run, and the hot ones again on their own. (One
- * function with all of them in a br_table starts slower: Liftoff makes it a search tree.)
+ * Handlers are functions joined by tail calls. Where that code cannot be used V8 compiles just those that run, and the hot
+ * ones again on their own. (One function with all of them in a br_table starts slower: Liftoff makes it a search tree.)
  *
  * `run(op)` executes from record `op`, or from RIP when `op` is 0, until something needs TypeScript; its result is an
  * EXIT_* code. RIP in the state is current whenever it returns.

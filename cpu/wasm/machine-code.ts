@@ -1,9 +1,10 @@
 /**
  * V8's machine code of a module, so that another process need not compile it again. Browsers keep such code by V8's own
  * interface, which Node does not offer; what there is are the functions by which V8 tests it (runtime-test-wasm.cc). V8
- * refuses code of another version, of other flags or for another processor; it trusts all else that it is given.
+ * refuses code of another version, of other flags or for a processor with other features; it trusts all else that it is
+ * given. So what else there is to know stands beside the code, and is compared here.
  */
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { MachineCode } from '../core.ts';
 import { setTranslationFlags } from '../v8-flags.ts';
 
@@ -13,11 +14,15 @@ const TRIED = ['11', '12', '13'];
 /**
  * Runs a function body that calls such functions with `a` and `b`. It is compiled each time: V8 forgets the code of what
  * has not run for a while, and reads the source again, which only means something while the flag is set.
+ * @returns undefined also where Node was told to compile no source
  */
 function run(body: string, a: unknown, b?: unknown): unknown {
   setTranslationFlags('--allow-natives-syntax');
   try {
     return new Function('a', 'b', body)(a, b);
+  } catch (error) {
+    if (error instanceof EvalError) return undefined;
+    throw error;
   } finally {
     setTranslationFlags('--no-allow-natives-syntax');
   }
@@ -26,16 +31,16 @@ function run(body: string, a: unknown, b?: unknown): unknown {
 let host: string | undefined;
 
 /**
- * Which program this is, as builds of Node that call themselves the same may differ: they hardly have the same size then.
- * Empty: it cannot be done.
+ * Which program this is, as builds of Node that call themselves the same may differ: in the libraries that they have, or
+ * else in their size. Empty: it cannot be done.
  */
 function hostName(): string {
   if (host === undefined) {
     host = '';
-    const { versions, version, arch, execPath } = process;
+    const { versions, arch, execPath } = process;
     if (TRIED.includes(versions.v8.split('.')[0]))
       try {
-        host = `${version} ${versions.v8} ${arch} ${statSync(execPath).size}`;
+        host = `${Object.values(versions).join()} ${arch} ${statSync(execPath).size}`;
       } catch {
         // Started from where we no longer see.
       }
@@ -51,31 +56,29 @@ export function machineCodeOf(
 ): MachineCode | undefined {
   // V8 aborts the process if no function is optimised.
   if (hostName() === '' || !run('return a.some((f) => %IsTurboFanFunction(f))', exported)) return undefined;
-  return { host: hostName(), module: bytes, bytes: serialized(module) };
+  return serialized(module, bytes);
 }
 
-function serialized(module: WebAssembly.Module): Uint8Array {
-  return new Uint8Array(run('return %SerializeWasmModule(a)', module) as ArrayBuffer);
+function serialized(module: WebAssembly.Module, bytes: Uint8Array): MachineCode | undefined {
+  const code = run('return %SerializeWasmModule(a)', module) as ArrayBuffer | undefined;
+  return code && { host: hostName(), module: bytes, bytes: new Uint8Array(code) };
 }
 
 /** @param bytes of the module @returns undefined if it has to be compiled */
 export function moduleOf(code: MachineCode | undefined, bytes: Uint8Array): WebAssembly.Module | undefined {
   if (code === undefined || hostName() === '' || code.host !== hostName()) return undefined;
   if (Buffer.compare(code.module, bytes) !== 0) return undefined;
-  return deserialized(new Uint8Array(code.bytes).buffer, bytes);
+  const copy = new Uint8Array(code.bytes).buffer;
+  // Code that was made with it looks at no bounds, and Node can be told to do without, or has to (`ulimit -v`).
+  const deserialize = 'return %IsWasmTrapHandlerEnabled() ? %DeserializeWasmModule(a, b) : undefined';
+  return run(deserialize, copy, bytes) as WebAssembly.Module | undefined;
 }
 
-function deserialized(code: ArrayBuffer, bytes: Uint8Array): WebAssembly.Module | undefined {
-  return run('return %DeserializeWasmModule(a, b)', code, bytes) as WebAssembly.Module | undefined;
-}
+// --- files ------------------------------------------------------------------------------------------------------------
 
-/** Bytes at the beginning of a file of machine code that say what it is, with zeros behind the text. */
-const HEADER_BYTES = 128;
-
+/** What stands before the module and its code, which have so many bytes together. */
 function header(length: number): Buffer {
-  const bytes = Buffer.alloc(HEADER_BYTES);
-  bytes.write(`${hostName()} ${length}`, 'latin1');
-  return bytes;
+  return Buffer.from(`${hostName()} ${length}\n`, 'latin1');
 }
 
 /**
@@ -89,25 +92,20 @@ export function precompiled(bytes: Uint8Array): Uint8Array | undefined {
   const module = new WebAssembly.Module(bytes);
   // As the code is only good under the flags that it is written with.
   setTranslationFlags(...flags.map((flag) => `--${flag}`));
-  const code = serialized(module);
-  return Buffer.concat([header(code.length), code]);
+  const code = serialized(module, bytes);
+  return code && Buffer.concat([header(bytes.length + code.bytes.length), bytes, code.bytes]);
 }
 
 /** @param path of a file of `precompiled` @param bytes of the module @returns undefined if it has to be compiled */
 export function moduleFromFile(path: string, bytes: Uint8Array): WebAssembly.Module | undefined {
-  let file: number;
+  let file: Buffer;
   try {
-    file = openSync(path, 'r');
+    file = readFileSync(path);
   } catch {
     return undefined; // It only saves time.
   }
-  try {
-    const code = new Uint8Array(Math.max(0, fstatSync(file).size - HEADER_BYTES));
-    const found = Buffer.alloc(HEADER_BYTES);
-    readSync(file, found);
-    if (hostName() === '' || !found.equals(header(code.length))) return undefined;
-    return readSync(file, code) === code.length ? deserialized(code.buffer, bytes) : undefined;
-  } finally {
-    closeSync(file);
-  }
+  const rest = file.subarray(file.indexOf('\n') + 1);
+  if (!file.subarray(0, file.length - rest.length).equals(header(rest.length))) return undefined;
+  const [module, code] = [rest.subarray(0, bytes.length), rest.subarray(bytes.length)];
+  return moduleOf({ host: hostName(), module, bytes: code }, bytes);
 }

@@ -138,11 +138,12 @@ describe('the launcher', () => {
   test('starts with the core compiled for the Node beside it, and without that code too', () => {
     const code = join(unpacked, 'usr/lib/tsvmm/dist/core.wasm.code');
     const start = () => run(['-kernel', kernel('POWERS_OFF'), '-m', '16M', '-d', 'startup'], {});
-    expect(start().stderr).toMatch(/ ms: core loaded\n/);
-    expect(start().stderr).not.toContain(NO_MACHINE_CODE);
+    const { stderr: compiled } = start();
     renameSync(code, `${code}.away`);
     const { stdout, stderr, status } = start();
     renameSync(`${code}.away`, code);
+    expect(compiled).toMatch(/ ms: core loaded\n/);
+    expect(compiled).not.toContain(NO_MACHINE_CODE);
     expect(stderr).toContain(NO_MACHINE_CODE);
     expect({ stdout, status }).toEqual({ stdout: 'hello\r\n', status: 0 });
   });

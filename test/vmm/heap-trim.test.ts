@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { expect, test, vi } from 'vitest';
 import { startHeapTrim } from '../../vmm/heap-trim.ts';
 
@@ -33,5 +34,14 @@ test('collects what the start has left, then what translation leaves if it is mu
   stop();
   translated = 400;
   expect(trims(60_000)).toBe(0);
+  vi.useRealTimers();
+});
+
+test('collecting leaves V8 under the flags that it had, as machine code is only good under these', () => {
+  vi.useFakeTimers();
+  const stop = startHeapTrim(undefined, () => 0);
+  vi.advanceTimersByTime(60_000);
+  expect(runInNewContext('typeof gc')).toBe('undefined');
+  stop();
   vi.useRealTimers();
 });

@@ -1,15 +1,15 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+/** In processes of their own: V8 takes a module that it has for another of the same bytes, whatever code it is given. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as op from '../../../cpu/ir/ops.ts';
 import * as wasm from '../../../cpu/wasm/encoder.ts';
-import { moduleFromFile, precompiled } from '../../../cpu/wasm/machine-code.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'tsvmm-code-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
-const file = join(directory, 'code');
+const [five, six, code] = ['5.wasm', '6.wasm', '5.wasm.code'].map((name) => join(directory, name));
 
 /** A module whose `f` adds a constant to its parameter. */
 function adder(constant: number): Uint8Array {
@@ -28,45 +28,42 @@ function adder(constant: number): Uint8Array {
   });
 }
 
-type Add = (value: number) => number;
-
-function functionOf(module: WebAssembly.Module): Add {
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-  return new WebAssembly.Instance(module, { e: { m: memory } }).exports.f as Add;
+function node(...words: readonly string[]): string {
+  return execFileSync(process.execPath, words, { encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } });
 }
 
-function isOptimised(f: Add): boolean {
-  setFlagsFromString('--allow-natives-syntax');
-  try {
-    return new Function('f', 'return %IsTurboFanFunction(f)')(f);
-  } finally {
-    setFlagsFromString('--no-allow-natives-syntax');
-  }
+/** What run-from-file.ts tells. @param flags Node's */
+function runFromFile(module: string, file: string, ...flags: readonly string[]): unknown {
+  return JSON.parse(node(...flags, 'scripts/run.mjs', 'test/cpu/wasm/run-from-file.ts', module, file));
 }
 
-test('what a file holds is optimised code, before any call', () => {
-  const module = adder(5);
-  writeFileSync(file, precompiled(module)!);
-  const f = functionOf(moduleFromFile(file, module)!);
-  expect(isOptimised(f)).toBe(true);
-  expect(f(37)).toBe(42);
-  // Flags are as before: other modules begin unoptimised.
-  expect(isOptimised(functionOf(new WebAssembly.Module(adder(6))))).toBe(false);
+beforeAll(() => {
+  writeFileSync(five, adder(5));
+  writeFileSync(six, adder(6));
+  node('scripts/run.mjs', 'scripts/precompile.ts', five, code);
 });
 
-test('code of another host, half a file or none is not taken', () => {
-  const module = adder(5);
-  const whole = precompiled(module)!;
-  const other = whole.slice();
-  other[1] ^= 1;
-  for (const bytes of [other, whole.subarray(0, -1), whole.subarray(0, 100), new Uint8Array(0)]) {
-    writeFileSync(file, bytes);
-    expect(moduleFromFile(file, module)).toBeUndefined();
+test('what a file holds is optimised code, before any call', () => {
+  expect(runFromFile(five, code)).toEqual({ isOptimised: true, result: 6 });
+  // As the launchers start Node.
+  expect(runFromFile(five, code, '--no-memory-reducer')).toEqual({ isOptimised: true, result: 6 });
+});
+
+test('code of another module is not taken, nor that of another host, nor half a file, nor none', () => {
+  expect(runFromFile(six, code)).toBeNull();
+  expect(runFromFile(five, join(directory, 'none'))).toBeNull();
+  const whole = readFileSync(code);
+  const otherHost = Buffer.from(whole);
+  otherHost[1] ^= 1;
+  const other = join(directory, 'other');
+  for (const bytes of [otherHost, whole.subarray(0, -1), whole.subarray(0, 40), whole.subarray(0, 0)]) {
+    writeFileSync(other, bytes);
+    expect(runFromFile(five, other)).toBeNull();
   }
-  expect(moduleFromFile(join(directory, 'none'), module)).toBeUndefined();
-  // V8 looks at what it is given itself: another processor's features stand in its header.
-  const foreign = whole.slice();
-  foreign[128 + 8] ^= 1;
-  writeFileSync(file, foreign);
-  expect(moduleFromFile(file, module)).toBeUndefined();
+});
+
+test('nor is code that looks at no bounds where nobody else does, nor any where Node compiles no source', () => {
+  expect(runFromFile(five, code, '--disable-wasm-trap-handler')).toBeNull();
+  const words = ['--disallow-code-generation-from-strings', 'build/run/run-from-file.mjs', five, code];
+  expect(node(...words)).toBe('null\n');
 });
