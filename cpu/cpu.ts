@@ -102,7 +102,7 @@ export interface CpuOptions extends CompilerOptions {
 /** Executions after which translating a block pays (bench/RESULTS.md). */
 export const HOT_THRESHOLD = 800;
 /** For so many ms after the start the translator is picky (pace.ts). */
-export const WARM_UP_MS = 60;
+export const WARM_UP_MS = 150;
 
 /** Why `run` returned. */
 export const STOP_BUDGET = 0;
