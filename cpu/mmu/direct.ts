@@ -1,7 +1,7 @@
 /**
  * Direct mode (Design §4): the window of linear addresses that the page tables map 1:1 to RAM, writable, in one piece.
- * Within it translated code reaches memory with one comparison. Looking for it marks its pages accessed and dirty, as its
- * use will not.
+ * Within it translated code reaches memory with one comparison. Looking for it marks its pages dirty, and those looked at
+ * accessed, as its use will not.
  *
  * A window found is kept with the state that it depends on (spaces.ts), and the pages of its tables are flagged, so that a store to
  * one of them, however it comes, is told (`written`) and the window looked for anew when it is next asked for. Until the
@@ -10,7 +10,7 @@
 import { MOST_SPACES, PAGE_SIZE, S_PAGE_FLAGS, S_WALK } from '../state.ts';
 import type { Mmu } from './mmu.ts';
 import { type AddressSpaces, NO_SPACE } from './spaces.ts';
-import { ACCESS_IMPLICIT, ACCESS_WRITE, type WalkContext, walk, walked } from './walk.ts';
+import { ACCESS_IMPLICIT, ACCESS_READ, ACCESS_WRITE, type WalkContext, walk, walked } from './walk.ts';
 
 /** The same window is always the same object. */
 export interface DirectWindow {
@@ -33,8 +33,10 @@ const PAGE_HAS_TABLES = 4;
 
 /** Is the page of `address` mapped to itself, writable by the supervisor? Leaves its size in `walked`. */
 function identity(context: WalkContext, address: number): boolean {
-  if (!walk(context, address | 0, 0, ACCESS_WRITE | ACCESS_IMPLICIT)) return false;
-  return walked.high === 0 && walked.low >>> 0 === address && walked.writable && !walked.guarded;
+  // For reading first: no page that does not belong to the window shall become dirty.
+  if (!walk(context, address | 0, 0, ACCESS_READ | ACCESS_IMPLICIT)) return false;
+  if (walked.high !== 0 || walked.low >>> 0 !== address || walked.guarded) return false;
+  return walked.writable || walk(context, address | 0, 0, ACCESS_WRITE | ACCESS_IMPLICIT);
 }
 
 export class DirectWindows {

@@ -35,6 +35,7 @@ import * as at from './layout.ts';
 import { build, END_LABEL, type Program } from './program.ts';
 
 const PRESENT = 0x61n; // accessed and dirty, so that no tier changes the tables
+const DIRTY = 0x40;
 const WRITABLE = 0x2n;
 const ENTRY_LENGTH = 8;
 const ERROR_CODES = [8, 10, 11, 12, 13, 14, 17];
@@ -42,6 +43,9 @@ const ERROR_CODES = [8, 10, 11, 12, 13, 14, 17];
 /** Instructions after which a program is given up. */
 const INSTRUCTION_LIMIT = 400_000;
 const BUDGETS = [80, 120, 300, 2000];
+
+/** The page table of the first 2 MiB: the first below the root's is that of directory pointers, then comes the directory. */
+const PAGE_TABLE_FRAME = at.TABLE_FRAMES + 3 * at.PAGE;
 
 /** Frames swapped in pairs: no page lies at its own address. */
 const SWAP = at.PAGE;
@@ -149,8 +153,7 @@ export class FuzzMachine {
     for (const [i, page] of at.ALIASED.entries()) map(at.ALIASES + i * at.PAGE, this.frame(page));
     map(at.READ_ONLY, at.READ_ONLY, PRESENT);
     map(at.MMIO, at.MMIO_PHYSICAL);
-    // The first table below the root's: directory pointers, directory, page table.
-    map(at.PAGE_TABLE, at.TABLE_FRAMES + 3 * at.PAGE);
+    map(at.PAGE_TABLE, PAGE_TABLE_FRAME);
     let frame = at.ISA_FRAMES;
     for (const region of at.ISA_REGIONS)
       for (let page = 0; page < region.length; page += at.PAGE, frame += at.PAGE)
@@ -290,6 +293,9 @@ export class FuzzMachine {
       const frame = this.frame(at.EXCLUDED + page);
       this.ram.fill(0, frame, frame + at.PAGE);
     }
+    // Pages of a direct window are dirty when it is found, and not when they are written.
+    const end = PAGE_TABLE_FRAME + at.PAGE;
+    if (this.direct) for (let entry = PAGE_TABLE_FRAME; entry < end; entry += ENTRY_LENGTH) this.ram[entry] |= DIRTY;
   }
 
   /** Linear address of a physical one, to tell of a difference. */

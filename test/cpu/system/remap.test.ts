@@ -57,6 +57,13 @@ describe.each([
     expect(bare.gpr(RAX)).toBe(1);
   });
 
+  test('a page that is elsewhere stays clean: the window does not reach it', () => {
+    const bare = machine();
+    const other = pte(DATA + 0x1000);
+    bare.run(`${store(other, DATA | 7)} ${invlpg(DATA + 0x1000)} ${call(FUNCTION)}`);
+    expect(bare.view.getUint32(other, true) & D).toBe(0);
+  });
+
   test('the store goes through another linear address', () => {
     const bare = machine();
     bare.run(`${store(ALIAS + pte(DATA), moved)} ${invlpg(DATA)} ${call(FUNCTION)}`);
